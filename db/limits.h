@@ -1,0 +1,114 @@
+/*
+ * Every bound of Ringhold stands here: what a client may ask for, what is kept and for how long, how large anything
+ * may grow. Durations are milliseconds.
+ */
+#ifndef RINGHOLD_DB_LIMITS_H
+#define RINGHOLD_DB_LIMITS_H
+
+#define SECOND_MS INT64_C(1000)
+#define MINUTE_MS (60 * SECOND_MS)
+#define HOUR_MS (60 * MINUTE_MS)
+#define DAY_MS (24 * HOUR_MS)
+
+enum {
+    /* names and texts */
+    NAME_BYTES_MAX = 255,
+    OWNER_BYTES_MAX = 255,
+    REASON_BYTES_MAX = 255,
+    CONSUMER_BYTES_MAX = 255,
+    IDEMPOTENCY_KEY_BYTES_MAX = 255,
+
+    /* requests */
+    BODY_BYTES_MAX = 1024 * 1024,
+    HEAD_BYTES_MAX = 8 * 1024,
+    TARGET_BYTES_MAX = 4 * 1024,
+    HEADERS_MAX = 64,
+    QUERY_PARAMETERS_MAX = 16,
+    JSON_DEPTH_MAX = 64,
+    PAGE_ITEMS_DEFAULT = 100,
+    PAGE_ITEMS_MAX = 1000,
+    PAGE_BYTES_MAX = 4 * 1024 * 1024, /* a page ends early rather than grow past this */
+    TRANSACTION_OPERATIONS_MAX = 64,
+    WAIT_MS_MAX = 60000,
+    IDLE_CONNECTION_SECONDS = 120,
+
+    /* sessions */
+    SESSION_DATA_BYTES_MAX = 256 * 1024,
+    SUBJECT_LIMIT_MAX = 10000,
+    SESSION_CACHE_BYTES = 64 * 1024 * 1024,
+    ROTATION_CHAIN_MAX = 8, /* how many rotations an old id is followed through */
+
+    /* locks */
+    LEASE_METADATA_BYTES_MAX = 16 * 1024,
+    LOCK_LIMIT_MAX = 1000000,
+    LOCK_SET_MAX = 64,
+    LOCK_WAITERS_MAX = 10000,
+    LOCK_HOLDERS_SHOWN = 100, /* holders and waiters listed in one answer */
+    LOCKS_SCANNED_MAX =
+        10000, /* a filtered page ends, perhaps with few items, after looking at as many */
+    LINE_STEPS_MAX = 100, /* grants from a line within one command; a TICK does the rest */
+    LEASES_REMEMBERED_MAX = 1000000, /* ended ones */
+    DEADLOCK_SEARCH_MAX = 1000,
+    CLAIM_MS = 5000,
+
+    /* queues */
+    MESSAGES_PER_REQUEST_MAX = 1000,
+    RECEIVE_BYTES_MAX =
+        4 * 1024 * 1024, /* a receive hands out no more than this, but at least one message */
+    MESSAGE_PRIORITY_MAX = 9,
+    MESSAGE_ATTRIBUTES_MAX = 64,
+    MAX_ATTEMPTS_MAX = 1000,
+    GROUP_CONCURRENCY_MAX = 1000,
+    MAX_DEPTH_MAX = 1000000000,
+    RATE_PER_S_MAX = 1000000,
+    RATE_BURST_MAX = 1000000,
+    ACK_BLOCKS_MAX = 1000000, /* rows of acks; each remembers up to 32 neighbouring fences */
+    BODY_INLINE_MAX = 512,    /* larger bodies lie apart from what changes with each delivery */
+    QUEUE_STEPS_MAX = 10000,  /* messages that one command of a purge or redrive moves */
+    RECEIVE_STEPS_MAX = 256,  /* due messages that a receive puts right before it claims */
+    LIST_ROWS_MAX = 10000,    /* rows looked at for one page of a list, whether they match or not */
+    DEAD_LETTER_CHAIN_MAX = 16,
+
+    /* work of the state machine */
+    TICK_STEPS_MAX = 500, /* rows one TICK of the machine touches at the most */
+    BATCH_COMMANDS_MAX = 1024,
+    BATCH_BYTES_MAX = 8 * 1024 * 1024,
+    COMMITTER_QUEUE_MAX = 65536,
+
+    /* the process */
+    CONNECTIONS_MAX_DEFAULT = 16384,
+    PARKED_MAX_DEFAULT = 12288,
+};
+
+#define TTL_MS_DEFAULT (30 * SECOND_MS)
+#define TTL_MS_MAX DAY_MS
+#define LOCK_DELAY_MS_MAX HOUR_MS
+#define IDLE_TTL_MS_DEFAULT (30 * MINUTE_MS)
+#define MAX_TTL_MS_DEFAULT DAY_MS
+#define SESSION_TTL_MS_MAX (365 * DAY_MS)
+#define ROTATE_GRACE_MS_MAX HOUR_MS
+#define MESSAGE_LEASE_MS_DEFAULT (30 * SECOND_MS)
+#define MESSAGE_LEASE_MS_MAX (12 * HOUR_MS)
+#define MESSAGE_DELAY_MS_MAX (90 * DAY_MS)
+#define RETENTION_MS_DEFAULT (14 * DAY_MS)
+#define RETENTION_MS_MAX (365 * DAY_MS)
+#define DEDUP_WINDOW_MS_DEFAULT (5 * MINUTE_MS)
+#define DEDUP_WINDOW_MS_MAX (7 * DAY_MS)
+#define BACKOFF_MS_MAX DAY_MS
+#define MAX_ATTEMPTS_DEFAULT 16
+
+/* how long the ended is remembered */
+#define SESSION_TOMBSTONE_MS DAY_MS
+#define LEASE_TOMBSTONE_MS HOUR_MS
+#define IDLE_LOCK_MS DAY_MS
+#define IDEMPOTENCY_MS DAY_MS
+#define ACK_MEMORY_MS (10 * MINUTE_MS)
+
+/* Versions and fences fit what JSON readers that count in doubles can hold. */
+#define VERSION_MAX ((INT64_C(1) << 53) - 1)
+
+/* A restore steps the fence by this much, so that no fence handed out after the backup was taken comes again. Fences
+   fit 53 bits: this leaves room for eight million restores. */
+#define RESTORE_FENCE_STEP (INT64_C(1) << 30)
+
+#endif

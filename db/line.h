@@ -1,0 +1,22 @@
+/*
+ * The waiting line of a lock, and time. Leases wait in the order they came (seq); the first is granted as soon as the
+ * holders leave room for it and no lock-delay runs, and so on, until one is met that must wait: none overtakes. So
+ * shared leases at the head are granted together, and a writer is not starved. A lock-set stands in the lines of all
+ * its locks and is granted when it is first in each and each has room.
+ *
+ * Only the head is looked at, and a bounded number of heads in one command. What is left is marked on the lock as a
+ * lock-delay that is over at once: the next TICK goes on.
+ */
+#ifndef RINGHOLD_DB_LINE_H
+#define RINGHOLD_DB_LINE_H
+
+#include "db/leases.h"
+
+/* Brings the lock up to now before a command works on it: ends what is overdue, grants whose turn it is. */
+void line_settle(struct lock_work *work, struct lock *lock);
+
+/* Grants what can be granted, on every lock in hand that has `look` set, and on those that follow from it; then
+   writes the locks back. */
+void line_finish(struct lock_work *work);
+
+#endif

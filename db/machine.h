@@ -1,0 +1,77 @@
+/*
+ * The state machine of one partition: commands in, results and events out, all state in one SQLite file. It reads no
+ * clock, draws no random number and knows no thread: the same commands in the same order give the same state, which
+ * machine_hash makes testable.
+ *
+ *     machine_begin ─► machine_apply × n ─► machine_commit      one batch: one transaction, one fsync
+ *
+ * One thread at a time uses a machine (the committer). Reads run beside it on readers, each of one thread at a time.
+ */
+#ifndef RINGHOLD_DB_MACHINE_H
+#define RINGHOLD_DB_MACHINE_H
+
+#include "db/txn.h"
+
+struct machine;
+struct reader;
+
+/*
+ * Opens the partition stored at `path`, making or migrating it as needed, and checks its integrity when
+ * `check_integrity`. `seed`, 32 random bytes, becomes the store's secret when the file is new and is ignored otherwise.
+ * Durable: a commit is fsynced. Fails with STORAGE_UNAVAILABLE; ret_why (256 bytes) then says why in words for the
+ * operator.
+ */
+MUST_CHECK enum status machine_open(const char *path, bool durable, bool check_integrity,
+                                    const unsigned char seed[32], struct machine **ret,
+                                    char ret_why[256]);
+/* Writes the WAL back into the file and closes. NULL-safe. */
+void machine_close(struct machine *machine);
+
+/* Begins a batch; its events are collected in `arena`. */
+void machine_begin(struct machine *machine, struct arena *arena);
+/* Carries out one command. The result's memory is of `arena`, which may differ from the batch's. */
+void machine_apply(struct machine *machine, const struct command *command, struct arena *arena,
+                   struct result *result);
+/*
+ * Ends the batch. OK: it is durable, and `ret_events` (of the batch's arena) says what changed. STORAGE_UNAVAILABLE:
+ * nothing of the batch happened, and every result of it is void.
+ */
+MUST_CHECK enum status machine_commit(struct machine *machine, struct events *ret_events);
+/* Why the last commit failed, in SQLite's words. */
+const char *machine_failure(const struct machine *machine);
+
+/* When the next TICK has something to do. */
+struct due machine_due(const struct machine *machine);
+/* The counters as of the last batch. */
+struct counters machine_counters(const struct machine *machine);
+
+/* A hash of the whole state, equal on equal states. */
+uint64_t machine_hash(struct machine *machine);
+/* Checks that the counters and denormalised columns agree with the rows. NULL, or what does not. */
+const char *machine_sanity(struct machine *machine, struct arena *arena);
+
+/* Writes the WAL back into the database file as far as readers allow, without waiting for them.
+   Returns the pages that are left in the WAL, negative on error. */
+int64_t machine_checkpoint(struct machine *machine);
+/* Pages in the WAL as of the last commit that are not yet in the database file. */
+int64_t machine_wal_pages(const struct machine *machine);
+
+/* 32 secret bytes, random, made with the store: what receipts are signed with. */
+struct text machine_secret(const struct machine *machine);
+
+/* A read-only connection to the same file; with the machine, it shares what the machine keeps in memory for readers.
+   `machine` may be NULL, and must live as long as the reader. */
+MUST_CHECK enum status reader_open(const char *path, struct machine *machine, struct reader **ret,
+                                   char ret_why[256]);
+void reader_close(struct reader *reader);
+/* machine_checkpoint from beside, while the machine goes on committing. */
+int64_t reader_checkpoint(struct reader *reader);
+/* Reads the hot part of the file (indexes first, then the newest sessions and messages) into memory, at most about
+   `bytes_max`, and no longer than `enough` says no. Returns the bytes that were read. */
+int64_t reader_warm(struct reader *reader, int64_t bytes_max, bool (*enough)(void *context),
+                    void *context);
+/* Carries out a reading command (command_reads). On a storage error the status is STORAGE_UNAVAILABLE. */
+void reader_read(struct reader *reader, const struct command *command, struct arena *arena,
+                 struct result *result);
+
+#endif

@@ -1,0 +1,18 @@
+/*
+ * A SQLite VFS that writes the WAL of a batch in one piece. SQLite writes each frame with two pwrite calls, a header of
+ * 24 bytes and the page; a batch of 64 commands makes some 130 calls of them. All of them follow one another, and
+ * nobody reads them before they are synced: so this VFS gathers them in memory and writes them when SQLite asks for the
+ * sync, or for anything else that must see them. Measured: see docs/benchmarks.md.
+ *
+ * Only for a connection with synchronous=FULL, which syncs every commit before it tells readers of it; without that
+ * sync, readers would look for frames that are still in memory. All other files go straight to the default VFS.
+ *
+ * A write that fails is told at the sync, where SQLite rolls the transaction back just the same.
+ */
+#ifndef RINGHOLD_DB_WAL_VFS_H
+#define RINGHOLD_DB_WAL_VFS_H
+
+/* Registers the VFS, on top of the default one, the first time it is called. Its name, or NULL when it cannot. */
+const char *wal_vfs_name(void);
+
+#endif

@@ -1,0 +1,200 @@
+/*
+ * The parts of a request that many routes share: query parameters, conditions, pages, long polls. Declared in
+ * exchange.h.
+ */
+#include "handlers/exchange.h"
+#include "handlers/route.h"
+#include "handlers/text_parse.h"
+
+static bool next_pair(struct text *query, struct text *ret_name, struct text *ret_value)
+{
+    if (query->len == 0) {
+        return false;
+    }
+    const char *ampersand = memchr(query->at, '&', query->len);
+    size_t len = ampersand == NULL ? query->len : (size_t)(ampersand - query->at);
+    const char *equals = len == 0 ? NULL : memchr(query->at, '=', len);
+    size_t name_len = equals == NULL ? len : (size_t)(equals - query->at);
+    *ret_name = (struct text){query->at, name_len};
+    *ret_value = equals == NULL ? TEXT("") : (struct text){equals + 1, len - name_len - 1};
+    query->at += ampersand == NULL ? len : len + 1;
+    query->len -= ampersand == NULL ? len : len + 1;
+    return true;
+}
+
+struct text exchange_parameter(struct exchange *x, const char *name)
+{
+    struct text query = x->request.query, key, value, decoded;
+    if (query.len > 0 && x->asked_count < QUERY_NAMES_MAX) {
+        x->asked[x->asked_count++] = name;
+    }
+    while (next_pair(&query, &key, &value)) {
+        if (parse_percent(key, true, x->arena, &key) && text_equal(key, text_of(name))) {
+            return parse_percent(value, true, x->arena, &decoded) ? decoded : TEXT("%");
+        }
+    }
+    return TEXT_ABSENT;
+}
+
+/* Whether a parameter of this name was asked for and has not been seen yet; from then on it has. */
+static bool first_time(struct exchange *x, struct text key)
+{
+    for (size_t i = 0; i < x->asked_count; i++) {
+        if (x->asked[i] != NULL && text_equal(key, text_of(x->asked[i]))) {
+            x->asked[i] = NULL;
+            return true;
+        }
+    }
+    return false;
+}
+
+enum status exchange_parameters_end(struct exchange *x)
+{
+    struct text query = x->request.query, key, value;
+    while (query.len > 0 && next_pair(&query, &key, &value)) {
+        if (parse_percent(key, true, x->arena, &key) && first_time(x, key)) {
+            continue;
+        }
+        if (key.len == 0 && value.len == 0) {
+            continue; /* "?", "&&" */
+        }
+        struct text name = arena_copy(x->arena, (struct text){key.at, key.len < 80 ? key.len : 80});
+        return exchange_refuse(x, STATUS_INVALID_PARAMETER, name.at,
+                               "The query parameter %s comes twice, or this operation has none.",
+                               name.at);
+    }
+    return STATUS_OK;
+}
+
+enum status exchange_parameter_int(struct exchange *x, const char *name, int64_t min, int64_t max,
+                                   int64_t absent, int64_t *ret)
+{
+    struct text given = exchange_parameter(x, name);
+    int64_t n = absent;
+    if (text_given(given) && (!parse_decimal(given, &n) || n < min || n > max)) {
+        return exchange_refuse(x, STATUS_INVALID_PARAMETER, name,
+                               "%s must be an integer between %lld and %lld.", name, (long long)min,
+                               (long long)max);
+    }
+    *ret = n;
+    return STATUS_OK;
+}
+
+static enum status read_version(struct exchange *x, const char *name, struct text value,
+                                int64_t *ret)
+{
+    value = text_trim(value);
+    if (text_equal(value, TEXT("*"))) {
+        *ret = IF_MATCH_ANY;
+        return STATUS_OK;
+    }
+    /* A weak tag is good enough to see that nothing changed, never to write by (RFC 9110 §13.1). */
+    if (value.len > 2 && strncmp(value.at, "W/", 2) == 0 && strcmp(name, "If-None-Match") == 0) {
+        value = (struct text){value.at + 2, value.len - 2};
+    }
+    return parse_etag(value, ret)
+               ? STATUS_OK
+               : exchange_refuse(x, STATUS_INVALID_HEADER, name,
+                                 "%s must be one entity tag of this service, such as \"7\", or *.",
+                                 name);
+}
+
+enum status exchange_condition(struct exchange *x, struct condition *ret)
+{
+    struct text match = x->request.header(x->request.source, "If-Match");
+    struct text none = x->request.header(x->request.source, "If-None-Match");
+    struct condition condition = UNCONDITIONAL;
+    if (text_given(match)) {
+        enum status status = read_version(x, "If-Match", match, &condition.if_match);
+        if (status != STATUS_OK) {
+            return status;
+        }
+    }
+    if (text_given(none)) {
+        if (!text_equal(text_trim(none), TEXT("*"))) {
+            return exchange_refuse(x, STATUS_INVALID_HEADER, "If-None-Match",
+                                   "If-None-Match takes * on a write: create, never replace.");
+        }
+        condition.create_only = true;
+    }
+    *ret = condition;
+    return STATUS_OK;
+}
+
+enum status exchange_page(struct exchange *x, struct page *ret)
+{
+    struct text cursor = exchange_parameter(x, "cursor"), after = TEXT_ABSENT;
+    int64_t limit;
+    enum status status =
+        exchange_parameter_int(x, "limit", 1, PAGE_ITEMS_MAX, PAGE_ITEMS_DEFAULT, &limit);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    /* A cursor is "1" and the key of the last item, base64url: the "1" leaves room for another form. */
+    if (text_given(cursor)) {
+        if (!base64url_decode(cursor, x->arena, &after) || after.len < 2 || after.at[0] != '1') {
+            return exchange_refuse(x, STATUS_INVALID_CURSOR, "cursor",
+                                   "cursor must be the next_cursor of an earlier page.");
+        }
+        after = (struct text){after.at + 1, after.len - 1};
+    }
+    *ret = (struct page){.after = after, .limit = limit};
+    return STATUS_OK;
+}
+
+struct text exchange_cursor(struct exchange *x, struct text after)
+{
+    struct text key = arena_format(x->arena, "1%.*s", (int)after.len, after.at);
+    return text_given(after) ? base64url_encode(key, x->arena) : TEXT_ABSENT;
+}
+
+/* ---- long polls --------------------------------------------------------------------------------------------------- */
+
+enum status exchange_watch(struct exchange *x)
+{
+    struct text prefer = x->request.header(x->request.source, "Prefer");
+    struct text none = x->request.header(x->request.source, "If-None-Match");
+    struct text wait = text_given(prefer) ? parse_preference(prefer, "wait") : TEXT_ABSENT;
+    int64_t seconds;
+    enum status status =
+        exchange_parameter_int(x, "wait_ms", 0, WAIT_MS_MAX, x->wait_ms, &x->wait_ms);
+    if (status == STATUS_OK && text_given(none)) {
+        status = read_version(x, "If-None-Match", none, &x->known_version);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    /* RFC 7240: a preference that is not understood is ignored. */
+    if (text_given(wait) && parse_decimal(wait, &seconds)) {
+        x->wait_ms = seconds < WAIT_MS_MAX / 1000 ? seconds * 1000 : WAIT_MS_MAX;
+        exchange_header(x, "Preference-Applied",
+                        arena_format(x->arena, "wait=%lld", (long long)(x->wait_ms / 1000)));
+    }
+    x->async = text_given(prefer) && text_given(parse_preference(prefer, "respond-async"));
+    return STATUS_OK;
+}
+
+static enum next not_modified(struct exchange *x, int64_t version)
+{
+    exchange_etag(x, version);
+    exchange_respond(x, 304, TEXT_ABSENT);
+    return NEXT_ANSWER;
+}
+
+enum next watch_after(struct exchange *x, int64_t version)
+{
+    bool known = x->known_version == version || x->known_version == IF_MATCH_ANY;
+    if (!status_is_ok(x->result.status) || x->known_version == ABSENT || !known) {
+        return NEXT_ANSWER;
+    }
+    x->command.stamp = x->now;
+    return x->now.lease_now_ms < x->waits_until ? NEXT_PARK : not_modified(x, version);
+}
+
+enum next watch_wake(struct exchange *x, enum wake why)
+{
+    if (why != WAKE_EVENT) {
+        x->waits_until = 0; /* one more look, then 304 */
+    }
+    return NEXT_READ;
+}

@@ -1,0 +1,240 @@
+#include "service/call.h"
+
+#include <assert.h>
+#include <poll.h>
+#include <stddef.h>
+#include <stdlib.h>
+
+struct call *call_make(struct call *spare, struct engine *engine, struct reader *reader, int socket)
+{
+    struct call *call = spare != NULL ? spare : calloc(1, sizeof *call);
+    if (call == NULL) {
+        return NULL;
+    }
+    *call = (struct call){.arena = call->arena,
+                          .engine = engine,
+                          .reader = reader,
+                          .socket = socket,
+                          .overrides = STATUS_OK,
+                          .begun_us = clock_monotonic_us()};
+    call->x = exchange_make(&engine->process, &call->arena);
+    return call;
+}
+
+void call_end(struct call *call)
+{
+    assert(call->state != CALL_COMMITTING && call->state != CALL_PARKED);
+    if (call->inflight) {
+        inflight_remove(call->engine->inflight, call->x.command.idempotency.key_hash);
+    }
+    free(call->body);
+    call->body = NULL;
+    arena_clear(&call->arena);
+}
+
+void call_free(struct call *call)
+{
+    arena_free(&call->arena);
+    free(call);
+}
+
+void call_body(struct call *call, const char *bytes, size_t len)
+{
+    call->body_too_large |= len > BODY_BYTES_MAX - call->body_len;
+    if (call->body_too_large) {
+        return;
+    }
+    if (call->body_room - call->body_len < len) {
+        size_t room = (call->body_len + len) * 2;
+        char *larger = realloc(call->body, room);
+        if (larger == NULL) {
+            call->overrides = STATUS_OUT_OF_MEMORY;
+            return;
+        }
+        call->body = larger;
+        call->body_room = room;
+    }
+    memcpy(call->body + call->body_len, bytes, len);
+    call->body_len += len;
+}
+
+void call_refuse(struct call *call, enum status status, const char *why)
+{
+    exchange_refuse(&call->x, status, NULL, "%s", why);
+    exchange_problem(&call->x, status);
+    call->state = CALL_ANSWERED;
+}
+
+/* ---- the steps ---------------------------------------------------------------------------------------------------- */
+
+static void answered(struct call *call)
+{
+    if (call->overrides != STATUS_OK) {
+        call->x.response.header_count = 0;
+        call->x.result = (struct result){.status = call->overrides};
+        exchange_problem(&call->x, call->overrides);
+    }
+    if (call->inflight) {
+        inflight_remove(call->engine->inflight, call->x.command.idempotency.key_hash);
+        call->inflight = false;
+    }
+    call->state = CALL_ANSWERED;
+}
+
+static void committed(struct job *job)
+{
+    struct call *call = (struct call *)((char *)job - offsetof(struct call, job));
+    call->back(call);
+}
+
+void call_woken(struct parked_entry *entry)
+{
+    struct call *call = (struct call *)((char *)entry - offsetof(struct call, parked));
+    call->back(call);
+}
+
+/* Hands the command to the committer. False when it does not take it. */
+static bool commit(struct call *call)
+{
+    call->job = (struct job){.command = &call->x.command,
+                             .arena = &call->arena,
+                             .result = &call->x.result,
+                             .done = committed};
+    call->state = CALL_COMMITTING;
+    if (committer_submit(call->engine->committer, &call->job) == STATUS_OK) {
+        return true;
+    }
+    call->state = CALL_STEPPING;
+    call->overrides = STATUS_OVERLOADED;
+    return false;
+}
+
+/* Parks. False when the call must go on at once, with *next. */
+static bool park(struct call *call, enum next *next)
+{
+    struct exchange *x = &call->x;
+    if (call->gone) {
+        *next = exchange_wake(x, WAKE_HUNG_UP);
+        return false;
+    }
+    call->state = CALL_PARKED;
+    enum parking parking = parked_add(call->engine->parked, &call->parked, &x->topic, call->ticket,
+                                      x->waits_until, call->socket);
+    if (parking == PARKED) {
+        return true;
+    }
+    call->state = CALL_STEPPING;
+    if (parking == PARK_LOOK_AGAIN) {
+        *next = exchange_wake(x, WAKE_EVENT);
+    } else if (call->engine->draining) {
+        *next = exchange_wake(x, WAKE_DRAINING);
+    } else {
+        /* As if the client had gone: what it waits with is taken back, and it is told to come again. */
+        call->overrides = STATUS_TOO_MANY_PARKED;
+        *next = exchange_wake(x, WAKE_HUNG_UP);
+    }
+    return false;
+}
+
+/* The topic's ticket is taken before the look at the state: an event in between must not be missed. */
+static void take_ticket(struct call *call)
+{
+    if (call->x.wait_ms > 0) {
+        call->ticket = parked_ticket(call->engine->parked, &call->x.topic);
+    }
+}
+
+static void step(struct call *call, enum next next)
+{
+    while (true) {
+        call->x.now = clock_now(call->engine->clock);
+        switch (next) {
+        case NEXT_READ:
+            take_ticket(call);
+            reader_read(call->reader, &call->x.command, &call->arena, &call->x.result);
+            next = exchange_continue(&call->x);
+            break;
+        case NEXT_COMMIT:
+            take_ticket(call);
+            if (commit(call)) {
+                return;
+            }
+            next = NEXT_ANSWER;
+            break;
+        case NEXT_PARK:
+            if (park(call, &next)) {
+                return;
+            }
+            break;
+        case NEXT_ANSWER:
+            answered(call);
+            return;
+        }
+    }
+}
+
+/* Notes the request's Idempotency-Key. False when another request with it is still running. */
+static bool note_inflight(struct call *call)
+{
+    struct text key_hash = call->x.command.idempotency.key_hash;
+    if (!text_given(key_hash)) {
+        return true;
+    }
+    call->inflight = inflight_add(call->engine->inflight, key_hash);
+    return call->inflight;
+}
+
+void call_start(struct call *call)
+{
+    struct exchange *x = &call->x;
+    call->state = CALL_STEPPING;
+    x->now = clock_now(call->engine->clock);
+    x->request.body = (struct text){call->body == NULL ? "" : call->body, call->body_len};
+    if (call->body_too_large) {
+        call_refuse(call, STATUS_BODY_TOO_LARGE, "The body is larger than 1048576 bytes.");
+        return;
+    }
+    if (exchange_route(x) != STATUS_OK || call->overrides != STATUS_OK) {
+        answered(call);
+        return;
+    }
+    enum next next = exchange_start(x);
+    if (next == NEXT_COMMIT && !note_inflight(call)) {
+        next = exchange_problem(x, STATUS_IDEMPOTENCY_IN_FLIGHT);
+    }
+    step(call, next);
+}
+
+/* Asks the same as the parked table watches for. A look at the next byte would not do: a client that sent one more and
+   then left would be taken for present, parked again, and at once reported gone again, without end. */
+static bool hung_up(const struct call *call)
+{
+    struct pollfd socket = {.fd = call->socket, .events = POLLRDHUP};
+    return poll(&socket, 1, 0) > 0;
+}
+
+/* What woke a parked call, as its handler must see it. */
+static enum wake reason_to_wake(struct call *call)
+{
+    bool really = call->gone || hung_up(call);
+    if (really && call->parked.why == WAKE_EVENT && call->parked.queued_up) {
+        /* Woken one for one, and nobody is there: the next in the line has the turn. */
+        struct event turn = {.kind = EVENT_READY, .name = call->x.topic.name, .count = 1};
+        parked_notify(call->engine->parked, &turn, 1);
+    }
+    return really ? WAKE_HUNG_UP : call->parked.why == WAKE_HUNG_UP ? WAKE_EVENT : call->parked.why;
+}
+
+void call_go_on(struct call *call)
+{
+    enum call_state before = call->state;
+    call->state = CALL_STEPPING;
+    call->x.now = clock_now(call->engine->clock);
+    if (before == CALL_COMMITTING) {
+        step(call, exchange_continue(&call->x));
+        return;
+    }
+    assert(before == CALL_PARKED);
+    enum wake why = reason_to_wake(call);
+    step(call, exchange_wake(&call->x, why));
+}

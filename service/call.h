@@ -1,0 +1,91 @@
+/*
+ * A call: one request on one connection, from its first byte to its answer. It carries the exchange through its steps:
+ * reads are run at once, commands go to the committer, waits are parked, and in the end the answer is there to be sent.
+ *
+ * A call belongs to one HTTP loop. Its state says who may touch it:
+ *
+ *     READING ─► STEPPING ─┬─► COMMITTING ─► STEPPING     the committer has it, then gives it back to the loop
+ *                          ├─► PARKED     ─► STEPPING     the parked table has it, then gives it back
+ *                          └─► ANSWERED                   the response is the loop's to send
+ *
+ * All but the hand-overs run on the loop's thread.
+ */
+#ifndef RINGHOLD_SERVICE_CALL_H
+#define RINGHOLD_SERVICE_CALL_H
+
+#include "handlers/process.h"
+#include "handlers/route.h"
+#include "service/committer.h"
+#include "service/inflight.h"
+#include "service/parked.h"
+
+#include <stdatomic.h>
+
+/* What calls are carried out with; the same for all of a process. */
+struct engine {
+    struct process process;
+    struct clock *clock;
+    struct committer *committer;
+    struct parked *parked;
+    struct inflight *inflight;
+    atomic_bool draining; /* nothing parks any more */
+};
+
+enum call_state { CALL_READING, CALL_STEPPING, CALL_COMMITTING, CALL_PARKED, CALL_ANSWERED };
+
+struct call {
+    struct engine *engine;
+    struct reader *reader; /* the loop's own */
+    int socket;
+
+    enum call_state state;
+    struct arena arena;
+    struct exchange x;
+    char *body; /* malloc'd while the request is read */
+    size_t body_len, body_room;
+    size_t body_seen; /* dropped bytes too */
+    bool body_too_large;
+    bool closes;           /* the connection ends with this answer */
+    bool inflight;         /* its Idempotency-Key is noted */
+    bool guarded;          /* the head has been judged */
+    bool is_back;          /* given back, and not yet gone on with */
+    bool gone;             /* the client is gone: free it when the committer gives it back */
+    enum status overrides; /* the answer, whatever the exchange says; OK: none */
+    int64_t begun_us;
+
+    struct job job;             /* while COMMITTING */
+    uint64_t ticket;            /* of x.topic, taken before the last look at the state */
+    struct parked_entry parked; /* while PARKED */
+
+    /* The loop's. `back` puts the call into the loop's inbox when the committer or the parked table is done with it. */
+    void (*back)(struct call *call);
+    void *loop;
+    void *connection;
+    struct call *next;
+};
+
+/*
+ * A new call; NULL when memory ran out. `spare`, when not NULL, is a call that has ended, to be used again: its
+ * arena's block saves a malloc of 4 KiB a request.
+ */
+struct call *call_make(struct call *spare, struct engine *engine, struct reader *reader,
+                       int socket);
+/* Ends the call: gives back all it holds but its memory. */
+void call_end(struct call *call);
+/* Frees a call that has ended. */
+void call_free(struct call *call);
+
+/* Adds bytes to the body. Past the limit they are dropped, and the call will be refused. */
+void call_body(struct call *call, const char *bytes, size_t len);
+/* Refuses the request without looking at it further. */
+void call_refuse(struct call *call, enum status status, const char *why);
+
+/* The request is whole: begins. Afterwards the state is COMMITTING, PARKED or ANSWERED. */
+void call_start(struct call *call);
+/* The call is back from the committer or from the parked table: goes on, to the same three. */
+void call_go_on(struct call *call);
+
+/* For parked_start: the entry's call is back. */
+void call_woken(struct parked_entry *entry);
+
+#endif

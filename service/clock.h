@@ -1,0 +1,25 @@
+/*
+ * The two clocks of an owner (API.md §1). Wall time follows the system's clock but never runs backwards; lease time
+ * goes on from where the stored state stopped, by the monotonic clock of this process alone. Any thread may read it.
+ */
+#ifndef RINGHOLD_SERVICE_CLOCK_H
+#define RINGHOLD_SERVICE_CLOCK_H
+
+#include "db/command.h"
+
+#include <stdatomic.h>
+
+struct clock {
+    _Atomic int64_t wall_ms; /* the latest wall time given out */
+    int64_t lease_base_ms;   /* lease time at the start */
+    int64_t monotonic_start_ms;
+};
+
+/* Starts both clocks from what the state has seen last. */
+void clock_start(struct clock *clock, int64_t wall_ms, int64_t lease_ms);
+struct stamp clock_now(struct clock *clock);
+
+/* The monotonic clock, for measuring. */
+int64_t clock_monotonic_us(void);
+
+#endif

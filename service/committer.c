@@ -1,0 +1,289 @@
+#include "service/committer.h"
+
+#include "service/log.h"
+#include "service/metrics.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum {
+    WAL_PAGES_MAX = 16384,  /* a longer WAL is moved into the database between two batches */
+    STORAGE_RETRY_MS = 250, /* how soon a TICK is tried again after the storage refused a batch */
+};
+
+struct committer {
+    struct machine *machine;
+    struct clock *clock;
+    struct committer_hooks hooks;
+    pthread_t thread;
+
+    pthread_mutex_t mu;
+    pthread_cond_t work;      /* something was submitted, or it is time to stop */
+    struct job *first;        /* guarded by mu: the queue, in order of arrival */
+    struct job **last;        /* guarded by mu */
+    size_t queued;            /* guarded by mu */
+    bool asleep;              /* guarded by mu: the thread waits on `work` */
+    bool stopping;            /* guarded by mu */
+    struct counters counters; /* guarded by mu: a copy for others to read */
+
+    atomic_bool storage_ok;
+    struct arena batch; /* the thread's own: events, the TICK's result */
+    bool failed_before; /* the thread's own: the last batch was not stored */
+};
+
+enum status committer_submit(struct committer *committer, struct job *job)
+{
+    job->next = NULL;
+    pthread_mutex_lock(&committer->mu);
+    bool taken = committer->queued < COMMITTER_QUEUE_MAX && !committer->stopping;
+    if (taken) {
+        *committer->last = job;
+        committer->last = &job->next;
+        committer->queued++;
+    }
+    bool wake = taken && committer->asleep;
+    committer->asleep = committer->asleep && !wake;
+    pthread_mutex_unlock(&committer->mu);
+    if (wake) {
+        pthread_cond_signal(&committer->work);
+    }
+    return taken ? STATUS_OK : STATUS_OVERLOADED;
+}
+
+/* ---- one batch ---------------------------------------------------------------------------------------------------- */
+
+static void apply_all(struct committer *committer, struct job *jobs)
+{
+    for (struct job *job = jobs; job != NULL; job = job->next) {
+        machine_apply(committer->machine, job->command, job->arena, job->result);
+    }
+}
+
+static void apply_tick(struct committer *committer, struct stamp now)
+{
+    struct command tick = {.kind = COMMAND_TICK, .stamp = now, .tick = {TICK_STEPS_MAX}};
+    struct result result;
+    machine_apply(committer->machine, &tick, &committer->batch, &result);
+}
+
+static void refuse_all(struct job *jobs)
+{
+    for (struct job *job = jobs; job != NULL; job = job->next) {
+        *job->result =
+            (struct result){.status = STATUS_STORAGE_UNAVAILABLE, .stamp = job->command->stamp};
+    }
+}
+
+static void finish_all(struct job *jobs)
+{
+    while (jobs != NULL) {
+        struct job *next = jobs->next; /* the job is its maker's again as soon as it is done */
+        jobs->done(jobs);
+        jobs = next;
+    }
+}
+
+static void note_storage(struct committer *committer, bool ok)
+{
+    if (ok == committer->failed_before) { /* it changed */
+        if (ok) {
+            LOG(LOG_INFO, "storage-recovered");
+        } else {
+            LOG(LOG_ERROR, "storage-unavailable",
+                LOG_STRING("error", machine_failure(committer->machine)));
+        }
+    }
+    committer->failed_before = !ok;
+    atomic_store(&committer->storage_ok, ok);
+}
+
+static bool tick_is_due(const struct committer *committer, struct stamp now)
+{
+    struct due due = machine_due(committer->machine);
+    return due.wall_ms <= now.now_ms || due.lease_ms <= now.lease_now_ms;
+}
+
+static void run_batch(struct committer *committer, struct job *jobs, size_t count)
+{
+    struct events events = {NULL, 0, 0};
+    struct stamp now = clock_now(committer->clock);
+    int64_t begun_us = clock_monotonic_us();
+    machine_begin(committer->machine, &committer->batch);
+    apply_all(committer, jobs);
+    if (tick_is_due(committer, now)) {
+        apply_tick(committer, now);
+    }
+    int64_t applied_us = clock_monotonic_us();
+    enum status status = machine_commit(committer->machine, &events);
+    int64_t committed_us = clock_monotonic_us();
+    metrics_batch(count, applied_us - begun_us, committed_us - applied_us, status != STATUS_OK);
+    note_storage(committer, status == STATUS_OK);
+    if (status != STATUS_OK) {
+        refuse_all(jobs);
+    }
+    pthread_mutex_lock(&committer->mu);
+    committer->counters = machine_counters(committer->machine);
+    pthread_mutex_unlock(&committer->mu);
+    finish_all(jobs);
+    committer->hooks.batch_done(committer->hooks.context, &events);
+    arena_clear(&committer->batch);
+}
+
+/* ---- the thread --------------------------------------------------------------------------------------------------- */
+
+static struct timespec monotonic_at(int64_t from_now_ms)
+{
+    int64_t at_us = clock_monotonic_us() + from_now_ms * 1000;
+    return (struct timespec){.tv_sec = at_us / 1000000, .tv_nsec = at_us % 1000000 * 1000};
+}
+
+/* How long until the next TICK is due; negative: there is none. */
+static int64_t until_tick_ms(const struct committer *committer, struct stamp now)
+{
+    struct due due = machine_due(committer->machine);
+    int64_t wall = due.wall_ms == INT64_MAX ? INT64_MAX : due.wall_ms - now.now_ms;
+    int64_t lease = due.lease_ms == INT64_MAX ? INT64_MAX : due.lease_ms - now.lease_now_ms;
+    int64_t soonest = wall < lease ? wall : lease;
+    if (soonest == INT64_MAX) {
+        return -1;
+    }
+    if (committer->failed_before && soonest < STORAGE_RETRY_MS) {
+        return STORAGE_RETRY_MS;
+    }
+    /* The wall clock may be set forward meanwhile: look again once a minute. */
+    return soonest < 0 ? 0 : soonest < MINUTE_MS ? soonest : MINUTE_MS;
+}
+
+/* Waits until there is work or a TICK is due. */
+static void wait_locked(struct committer *committer)
+{
+    int64_t wait_ms = until_tick_ms(committer, clock_now(committer->clock));
+    struct timespec until = monotonic_at(wait_ms);
+    int rc = 0;
+    while (committer->first == NULL && !committer->stopping && rc != ETIMEDOUT && wait_ms != 0) {
+        committer->asleep = true;
+        rc = wait_ms < 0 ? pthread_cond_wait(&committer->work, &committer->mu)
+                         : pthread_cond_timedwait(&committer->work, &committer->mu, &until);
+    }
+    committer->asleep = false;
+}
+
+/* Takes the head of the queue, at most a batch. */
+static struct job *take_locked(struct committer *committer, size_t *ret_count)
+{
+    struct job *first = committer->first;
+    struct job **end = &committer->first;
+    size_t count = 0;
+    while (*end != NULL && count < BATCH_COMMANDS_MAX) {
+        end = &(*end)->next;
+        count++;
+    }
+    struct job *rest = *end;
+    *end = NULL;
+    committer->first = rest;
+    if (rest == NULL) {
+        committer->last = &committer->first;
+    }
+    committer->queued -= count;
+    *ret_count = count;
+    return count == 0 ? NULL : first;
+}
+
+static void *run(void *argument)
+{
+    struct committer *committer = argument;
+    bool stopping = false;
+    while (!stopping) {
+        size_t count;
+        pthread_mutex_lock(&committer->mu);
+        wait_locked(committer);
+        struct job *jobs = take_locked(committer, &count);
+        stopping = committer->stopping && committer->first == NULL;
+        pthread_mutex_unlock(&committer->mu);
+        if (count > 0 || tick_is_due(committer, clock_now(committer->clock))) {
+            run_batch(committer, jobs, count);
+        }
+        if (machine_wal_pages(committer->machine) > WAL_PAGES_MAX) {
+            machine_checkpoint(committer->machine);
+        }
+    }
+    return NULL;
+}
+
+static void free_committer(struct committer *committer)
+{
+    pthread_cond_destroy(&committer->work);
+    pthread_mutex_destroy(&committer->mu);
+    arena_free(&committer->batch);
+    free(committer);
+}
+
+enum status committer_start(struct machine *machine, struct clock *clock,
+                            struct committer_hooks hooks, struct committer **ret)
+{
+    struct committer *committer = calloc(1, sizeof *committer);
+    pthread_condattr_t monotonic;
+    if (committer == NULL) {
+        return STATUS_OUT_OF_MEMORY;
+    }
+    committer->machine = machine;
+    committer->clock = clock;
+    committer->hooks = hooks;
+    committer->last = &committer->first;
+    committer->counters = machine_counters(machine);
+    atomic_init(&committer->storage_ok, true);
+    pthread_mutex_init(&committer->mu, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&committer->work, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    if (pthread_create(&committer->thread, NULL, run, committer) != 0) {
+        free_committer(committer);
+        return STATUS_OUT_OF_MEMORY;
+    }
+    *ret = committer;
+    return STATUS_OK;
+}
+
+void committer_stop(struct committer *committer)
+{
+    if (committer == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&committer->mu);
+    committer->stopping = true;
+    pthread_mutex_unlock(&committer->mu);
+    pthread_cond_signal(&committer->work);
+    pthread_join(committer->thread, NULL);
+}
+
+void committer_free(struct committer *committer)
+{
+    if (committer != NULL) {
+        free_committer(committer);
+    }
+}
+
+size_t committer_queued(struct committer *committer)
+{
+    pthread_mutex_lock(&committer->mu);
+    size_t queued = committer->queued;
+    pthread_mutex_unlock(&committer->mu);
+    return queued;
+}
+
+struct counters committer_counters(struct committer *committer)
+{
+    pthread_mutex_lock(&committer->mu);
+    struct counters counters = committer->counters;
+    pthread_mutex_unlock(&committer->mu);
+    return counters;
+}
+
+bool committer_storage_ok(struct committer *committer)
+{
+    return atomic_load(&committer->storage_ok);
+}

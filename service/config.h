@@ -1,0 +1,61 @@
+/*
+ * The configuration: what the command line, the environment and a file say, in one struct that is read once, at the
+ * start, and never changes. Each setting has one name, in three forms, the later ones before the earlier:
+ *
+ *     default  <  log-level = debug in --config FILE  <  RINGHOLD_LOG_LEVEL=debug  <  --log-level debug
+ *
+ * CONFIG_FLAGS in config.c is the table of them all; `ringhold --help` prints it.
+ */
+#ifndef RINGHOLD_SERVICE_CONFIG_H
+#define RINGHOLD_SERVICE_CONFIG_H
+
+#include "service/log.h"
+
+#include <stdint.h>
+#include <stdio.h>
+
+enum {
+    CONFIG_ADDRESS_BYTES = 48, /* an IPv6 address in text, and its NUL */
+    CONFIG_PATH_BYTES = 1024,
+    CONFIG_NODE_BYTES = 256,
+    CONFIG_WHY_BYTES = 640
+};
+
+/* What the process was asked to do. */
+enum config_command {
+    CONFIG_SERVE,
+    CONFIG_BACKUP,  /* of the data directory, into `file` */
+    CONFIG_RESTORE, /* of `file`, into the data directory */
+    CONFIG_ROUTES,
+    CONFIG_VERSION,
+    CONFIG_HELP
+};
+
+struct config {
+    char listen_address[CONFIG_ADDRESS_BYTES]; /* an IPv4 or IPv6 address, without brackets */
+    uint16_t listen_port;                      /* 0: the system picks one */
+    char data_dir[CONFIG_PATH_BYTES];
+    bool durable; /* --durability full */
+    enum log_level log_level;
+    char node[CONFIG_NODE_BYTES]; /* a valid name (API.md §1) */
+    int64_t max_connections;
+    int64_t max_parked;
+    int64_t http_threads; /* 0: one a core */
+    int64_t drain_ms; /* how long a stopping process goes on serving after /readyz began to fail */
+    int64_t warm_bytes; /* how much of the database is read before /readyz says ready */
+    char config_file[CONFIG_PATH_BYTES]; /* empty: none */
+    char file[CONFIG_PATH_BYTES];        /* the FILE of backup and restore */
+};
+
+/*
+ * Reads it all. False when something is wrong: ret_why then holds one sentence that says what and where. `environment`
+ * ends with NULL, as environ does; of its variables only those that name a setting are looked at (an orchestrator adds
+ * RINGHOLD_PORT and the like of its own).
+ */
+bool config_read(int argc, char *const argv[], char *const environment[], struct config *ret,
+                 enum config_command *ret_command, char ret_why[CONFIG_WHY_BYTES]);
+
+/* Prints what --help says. */
+void config_help(FILE *out);
+
+#endif
