@@ -141,6 +141,7 @@ check-tsan: packages-test
 
 ## make bench        Ringhold beside its peers on this machine; writes docs/benchmarks.md (bench/README.md)
 bench: packages-build
+	@tools/install-packages bench
 	@$(PARTS) $(BUILD)/ringhold $(BUILD)/bench-load $(BUILD)/bench-hello
 	python3 bench/run.py
 
