@@ -57,18 +57,23 @@ static void log_request(struct call *call, struct text id, int64_t took_us)
                                           : x->request.header(x->request.source, "traceparent")));
 }
 
+/* By the target, not the path: where the guard refused, that has not been cut off it yet. */
+static bool is_of_api(const struct call *call)
+{
+    struct text target = call->x.request.target;
+    return target.len >= 4 && memcmp(target.at, "/v1/", 4) == 0;
+}
+
 static void add_headers(struct call *call, struct MHD_Response *response, struct text id)
 {
     const struct response *answer = &call->x.response;
-    /* Not the path: where the guard refused, that has not been cut off the target yet. */
-    struct text target = call->x.request.target;
     for (size_t i = 0; i < answer->header_count; i++) {
         MHD_add_response_header(response, answer->headers[i].name, answer->headers[i].value.at);
     }
     if (answer->content_type != NULL) {
         MHD_add_response_header(response, "Content-Type", answer->content_type);
     }
-    if (target.len >= 4 && memcmp(target.at, "/v1/", 4) == 0) {
+    if (is_of_api(call)) {
         MHD_add_response_header(response, "Ringhold-Node", call->engine->process.node.at);
         MHD_add_response_header(response, "Ringhold-Partition", "0");
     }
@@ -96,6 +101,29 @@ enum MHD_Result answer_send(struct call *call)
         MHD_queue_response(call->connection, (unsigned)answer->status, response);
     MHD_destroy_response(response);
     return queued;
+}
+
+void answer_send_past(struct call *call)
+{
+    const struct response *answer = &call->x.response;
+    struct text id = request_id(call), body = answer->body;
+    struct text own =
+        is_of_api(call)
+            ? arena_format(&call->arena, "Ringhold-Node: %s\r\nRinghold-Partition: 0\r\n",
+                           call->engine->process.node.at)
+            : TEXT("");
+    struct text whole = arena_format(
+        &call->arena,
+        "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\nRequest-Id: %s\r\n%s"
+        "Connection: close\r\n\r\n%.*s",
+        answer->status, MHD_get_reason_phrase_for((unsigned)answer->status), answer->content_type,
+        body.len, id.at, own.at, (int)body.len, body.at);
+    int64_t took_us = clock_monotonic_us() - call->begun_us;
+    metrics_request(call->x.route, answer->status, took_us);
+    log_request(call, id, took_us);
+    if (text_given(whole)) {
+        send(call->socket, whole.at, whole.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
 }
 
 static struct text plain_answer(enum status status, struct arena *arena)

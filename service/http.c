@@ -12,7 +12,7 @@
 #include "service/http.h"
 
 #include "service/answer.h"
-#include "service/guard.h"
+#include "service/head.h"
 #include "service/linger.h"
 #include "service/metrics.h"
 
@@ -32,8 +32,6 @@
 enum {
     ACCEPTS_AT_ONCE = 64,
     NEW_SOCKETS_MAX = 1024, /* accepted, and not yet taken by their loop */
-    CONNECTION_BYTES =
-        HEAD_BYTES_MAX + 2048, /* libmicrohttpd keeps both heads in it, and clears it each time */
     SPARE_CALLS_MAX = 256,
 };
 
@@ -104,31 +102,6 @@ void http_flush(struct http *http)
 
 /* ---- one request -------------------------------------------------------------------------------------------------- */
 
-static struct text header_of(const void *source, const char *name)
-{
-    struct MHD_Connection *connection = (struct MHD_Connection *)(uintptr_t)source;
-    return text_of(MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name));
-}
-
-/* Of a request whose connection is lost: the head went with it. */
-static struct text header_of_nobody(const void *source, const char *name)
-{
-    (void)source;
-    (void)name;
-    return TEXT_ABSENT;
-}
-
-static enum method method_of(const char *name)
-{
-    static const char *const NAMES[] = {"GET", "PUT", "POST", "PATCH", "DELETE"};
-    for (size_t i = 0; i < sizeof NAMES / sizeof NAMES[0]; i++) {
-        if (strcmp(name, NAMES[i]) == 0) {
-            return (enum method)i;
-        }
-    }
-    return strcmp(name, "HEAD") == 0 ? METHOD_GET : METHOD_OTHER;
-}
-
 static struct call *take_spare(struct loop *loop)
 {
     struct call *spare = loop->spare;
@@ -158,57 +131,20 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *con
     return call;
 }
 
-struct head {
-    struct guard_field fields[HEADERS_MAX + 1];
-    size_t count;
-};
-
-static enum MHD_Result note_field(void *cls, enum MHD_ValueKind kind, const char *name,
-                                  size_t name_len, const char *value, size_t value_len)
-{
-    struct head *head = cls;
-    (void)kind;
-    head->fields[head->count++] = (struct guard_field){
-        {name, name_len}, value == NULL ? TEXT("") : (struct text){value, value_len}};
-    return head->count <= HEADERS_MAX ? MHD_YES : MHD_NO;
-}
-
-/* libmicrohttpd 1.0 refuses itself what 0.9.75 loses (start_daemon asks it to). */
-static bool lost_something(struct call *call, const char *method, const char *version,
-                           const struct head *head)
-{
-    if (MHD_VERSION >= 0x01000000) {
-        return false;
-    }
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(call->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-    return info == NULL || !guard_accounts(method, call->x.request.target.len, version,
-                                           head->fields, head->count, method + info->header_size);
-}
-
-/* The head is there. What the guard refuses is answered at once, body unread, and the connection closed. */
+/* The head is there. What is refused is answered at once, body unread, and the connection closed. */
 static enum MHD_Result on_head(struct call *call, const char *method, const char *version)
 {
-    struct head head;
-    head.count = 0;
-    call->x.request.method = method_of(method);
-    call->x.request.header = header_of;
-    call->x.request.source = call->connection;
-    MHD_get_connection_values_n(call->connection, MHD_HEADER_KIND, note_field, &head);
-    struct guard_verdict verdict =
-        guard_judge(call->x.request.target, version, head.fields, head.count);
+    struct guard_verdict verdict = head_judge(call, method, version);
     call->guarded = true;
-    if (verdict.status == STATUS_OK && lost_something(call, method, version, &head)) {
-        verdict = (struct guard_verdict){
-            .status = STATUS_BAD_REQUEST,
-            .why = "The head has a folded line, a NUL byte, or more than one space in a row in "
-                   "its request line."};
-    }
     if (verdict.status == STATUS_OK) {
         return MHD_YES;
     }
     call->closes = true;
     call_refuse(call, verdict.status, verdict.why);
+    if (verdict.status == STATUS_HEADERS_TOO_LARGE) {
+        answer_send_past(call);
+        return MHD_NO;
+    }
     return answer_send(call);
 }
 
@@ -289,8 +225,7 @@ static void lose_client(struct call *call)
 {
     call->gone = true;
     call->connection = NULL;
-    call->x.request.header = header_of_nobody;
-    call->x.request.source = NULL;
+    head_forget(call);
 }
 
 /* Nobody waits for this call any more: it goes on until it ends, so that nothing it holds stays behind. */
