@@ -279,6 +279,7 @@ enum status http_start(struct engine *engine, const struct http_config *config, 
         return STATUS_OUT_OF_MEMORY;
     }
     http->config = *config;
+    answer_as(engine->process.node.at);
     http->loops = loops;
     enum status status = STATUS_OK;
     /* Loop 0 deals out to the others: it starts last. */
