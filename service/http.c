@@ -112,10 +112,12 @@ static void add_socket(struct loop *loop, int socket)
 {
     struct sockaddr_storage address;
     socklen_t len = sizeof address;
-    if (getpeername(socket, (struct sockaddr *)&address, &len) != 0 ||
-        MHD_add_connection(loop->daemon, socket, (struct sockaddr *)&address, len) != MHD_YES) {
-        /* libmicrohttpd closes the socket itself when it does not take it; a lost peer is ours to close. */
+    if (getpeername(socket, (struct sockaddr *)&address, &len) != 0) {
+        close(socket); /* reset before anybody looked at it */
         atomic_fetch_sub(&loop->http->connections, 1);
+    } else if (MHD_add_connection(loop->daemon, socket, (struct sockaddr *)&address, len) !=
+               MHD_YES) {
+        atomic_fetch_sub(&loop->http->connections, 1); /* libmicrohttpd has closed it */
     }
 }
 
