@@ -10,6 +10,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -91,6 +92,8 @@ int main(int argc, char *argv[])
         fprintf(stderr, "ringhold: %s\n", why);
         return EXIT_USAGE;
     }
+    /* The database has the key of all receipts in it, and SQLite would let everybody read it. */
+    umask(0077);
     log_set_level(config.log_level);
     int code = run(command, &config);
     /* What was printed must have come out: a full disk behind stdout is a failure too. */
