@@ -26,7 +26,7 @@ static int print_routes(void)
 {
     static const char *const METHODS[] = {"GET", "PUT", "POST", "PATCH", "DELETE"};
     for (size_t i = 0; i < ROUTE_LISTS; i++) {
-        for (size_t j = 0; all_routes[i] != NULL && j < all_routes[i]->count; j++) {
+        for (size_t j = 0; j < all_routes[i]->count; j++) {
             const struct route *route = &all_routes[i]->at[j];
             printf("%s %s %s\n", METHODS[route->method], route->template, route->operation);
         }
