@@ -405,7 +405,7 @@ struct command {
 
 /* Whether a command of this kind changes nothing. */
 bool command_reads(enum command_kind kind);
-/* The kind's name in lower case, for logs and metrics. */
+/* The kind's name in lower case, as tests print it. */
 const char *command_name(enum command_kind kind);
 
 #endif

@@ -17,33 +17,35 @@ static void keep(void *body)
     (void)body;
 }
 
-/* The client's, where it is sane, else one of our own. */
-static struct text request_id(struct call *call)
+static struct text make_request_id(struct arena *arena)
 {
-    struct text given = call->x.request.header == NULL
-                            ? TEXT_ABSENT
-                            : call->x.request.header(call->x.request.source, "Request-Id");
-    if (text_given(given) && given.len > 0 && given.len <= REQUEST_ID_BYTES_MAX) {
-        return given;
-    }
     /* 16 random digits for the thread, 8 that count. */
     static _Thread_local char prefix[REQUEST_ID_BYTES + 1];
     static _Thread_local uint32_t counter;
     if (prefix[0] == '\0') {
-        struct text random = digest_random(&call->arena, REQUEST_ID_BYTES / 2);
-        struct text digits = digest_hex(&call->arena, random);
+        struct text random = digest_random(arena, REQUEST_ID_BYTES / 2);
+        struct text digits = digest_hex(arena, random);
         memcpy(prefix, text_given(random) ? digits.at : "0000000000000000", sizeof prefix);
     }
     uint32_t counted = __builtin_bswap32(++counter);
-    struct text suffix =
-        digest_hex(&call->arena, (struct text){(const char *)&counted, sizeof counted});
-    char *id = arena_alloc(&call->arena, REQUEST_ID_BYTES + suffix.len + 1);
+    struct text suffix = digest_hex(arena, (struct text){(const char *)&counted, sizeof counted});
+    char *id = arena_alloc(arena, REQUEST_ID_BYTES + suffix.len + 1);
     if (id == NULL || !text_given(suffix)) {
         return TEXT("none");
     }
     memcpy(id, prefix, REQUEST_ID_BYTES);
     memcpy(id + REQUEST_ID_BYTES, suffix.at, suffix.len + 1);
     return (struct text){id, REQUEST_ID_BYTES + suffix.len};
+}
+
+/* The client's, where it is sane, else one of our own. */
+static struct text request_id(struct call *call)
+{
+    struct text given = call->x.request.header == NULL
+                            ? TEXT_ABSENT
+                            : call->x.request.header(call->x.request.source, "Request-Id");
+    bool sane = text_given(given) && given.len > 0 && given.len <= REQUEST_ID_BYTES_MAX;
+    return sane ? given : make_request_id(&call->arena);
 }
 
 static void log_request(struct call *call, struct text id, int64_t took_us)
@@ -98,14 +100,32 @@ enum MHD_Result answer_send(struct call *call)
     return queued;
 }
 
+/* ---- answers without a call --------------------------------------------------------------------------------------- */
+
+static const char *our_node = ""; /* answer_as sets it before there are loops */
+
+void answer_as(const char *node)
+{
+    our_node = node;
+}
+
+void answer_mark(struct MHD_Response *response, struct arena *arena)
+{
+    MHD_add_response_header(response, "Ringhold-Node", our_node);
+    MHD_add_response_header(response, "Ringhold-Partition", "0");
+    MHD_add_response_header(response, "Request-Id", make_request_id(arena).at);
+}
+
 static struct text plain_answer(enum status status, struct arena *arena)
 {
     struct text body = problem_plain(status, arena);
     return arena_format(arena,
-                        "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\n"
-                        "Content-Length: %zu\r\nRetry-After: 1\r\nConnection: close\r\n\r\n%.*s",
-                        status_info(status)->http, "Service Unavailable", body.len, (int)body.len,
-                        body.at);
+                        "HTTP/1.1 %d Service Unavailable\r\n"
+                        "Content-Type: application/problem+json\r\nContent-Length: %zu\r\n"
+                        "Ringhold-Node: %s\r\nRinghold-Partition: 0\r\nRequest-Id: %s\r\n"
+                        "Retry-After: 1\r\nConnection: close\r\n\r\n%.*s",
+                        status_info(status)->http, body.len, our_node, make_request_id(arena).at,
+                        (int)body.len, body.at);
 }
 
 void answer_turn_away(int socket)
