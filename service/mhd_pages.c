@@ -6,7 +6,10 @@
  *
  * 0.9.75 makes its pages with MHD_create_response_from_buffer, 1.0.1 with MHD_create_response_from_buffer_static.
  */
+#include "service/mhd_pages.h"
+
 #include "handlers/problem.h"
+#include "service/answer.h"
 
 #include <microhttpd.h>
 #include <sys/socket.h>
@@ -19,6 +22,13 @@ struct MHD_Response *__wrap_MHD_create_response_from_buffer(size_t size, void *b
 struct MHD_Response *__wrap_MHD_create_response_from_buffer_static(size_t size, const void *buffer);
 ssize_t __real_sendmsg(int fd, const struct msghdr *message, int flags);
 ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags);
+
+static struct text signature; /* set once, before there are threads that answer */
+
+void mhd_pages_sign(struct text node)
+{
+    signature = node;
+}
 
 /* What a page is about, by the title both versions give it. */
 static enum status status_of_page(const char *page, size_t size)
@@ -46,6 +56,12 @@ static struct MHD_Response *problem_for(const char *page, size_t size)
         problem.len, (void *)(uintptr_t)problem.at, MHD_RESPMEM_MUST_COPY);
     if (response != NULL) {
         MHD_add_response_header(response, "Content-Type", "application/problem+json");
+        MHD_add_response_header(response, "Request-Id", answer_make_request_id(&arena).at);
+        /* It may have been for /v1: what its target was is not known here. */
+        if (text_given(signature)) {
+            MHD_add_response_header(response, "Ringhold-Node", signature.at);
+            MHD_add_response_header(response, "Ringhold-Partition", ANSWER_PARTITION);
+        }
     }
     arena_free(&arena);
     return response;
