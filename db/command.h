@@ -22,6 +22,7 @@
 
 /* The condition of a conditional write. */
 #define IF_MATCH_ANY INT64_C(-1) /* If-Match: * — the resource must exist */
+#define IF_MATCH_NONE INT64_MAX  /* If-Match: what is no version of ours — never holds */
 struct condition {
     int64_t if_match; /* the version it must be at, IF_MATCH_ANY, or ABSENT */
     bool create_only; /* If-None-Match: * — it must not exist */

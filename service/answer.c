@@ -38,28 +38,46 @@ static struct text make_request_id(struct arena *arena)
     return (struct text){id, REQUEST_ID_BYTES + suffix.len};
 }
 
+static struct text header_of(const struct call *call, const char *name)
+{
+    const struct request *request = &call->x.request;
+    return request->header == NULL ? TEXT_ABSENT : request->header(request->source, name);
+}
+
 /* The client's, where it is sane, else one of our own. */
 static struct text request_id(struct call *call)
 {
-    struct text given = call->x.request.header == NULL
-                            ? TEXT_ABSENT
-                            : call->x.request.header(call->x.request.source, "Request-Id");
-    bool sane = text_given(given) && given.len > 0 && given.len <= REQUEST_ID_BYTES_MAX;
-    return sane ? given : make_request_id(&call->arena);
+    struct text given = header_of(call, "Request-Id");
+    return text_given(given) && given.len > 0 && given.len <= REQUEST_ID_BYTES_MAX
+               ? given
+               : make_request_id(&call->arena);
 }
 
-static void log_request(struct call *call, struct text id, int64_t took_us)
+/* The client's W3C trace context; what is none goes no further. */
+static struct text trace_of(const struct call *call)
+{
+    struct text given = header_of(call, "traceparent");
+    return text_given(given) && traceparent_valid(given) ? given : TEXT_ABSENT;
+}
+
+static void log_request(struct call *call, struct text id, struct text trace, int64_t took_us)
 {
     const struct exchange *x = &call->x;
     LOG(LOG_DEBUG, "request", LOG_TEXT_FIELD("request_id", id),
         LOG_STRING("operation", x->route == NULL ? NULL : x->route->operation),
         LOG_INT("status", x->response.status), LOG_INT("took_us", took_us),
-        LOG_TEXT_FIELD("traceparent", x->request.header == NULL
-                                          ? TEXT_ABSENT
-                                          : x->request.header(x->request.source, "traceparent")));
+        LOG_TEXT_FIELD("traceparent", trace));
 }
 
-static void add_headers(struct call *call, struct MHD_Response *response, struct text id)
+/* Whether the target is of the API, and not of what stands beside it. */
+static bool is_versioned(struct text target)
+{
+    return target.len >= 3 && memcmp(target.at, "/v1", 3) == 0 &&
+           (target.len == 3 || target.at[3] == '/' || target.at[3] == '?');
+}
+
+static void add_headers(struct call *call, struct MHD_Response *response, struct text id,
+                        struct text trace)
 {
     const struct response *answer = &call->x.response;
     /* Not the path: where the guard refused, that has not been cut off the target yet. */
@@ -70,11 +88,14 @@ static void add_headers(struct call *call, struct MHD_Response *response, struct
     if (answer->content_type != NULL) {
         MHD_add_response_header(response, "Content-Type", answer->content_type);
     }
-    if (target.len >= 4 && memcmp(target.at, "/v1/", 4) == 0) {
+    if (is_versioned(target)) {
         MHD_add_response_header(response, "Ringhold-Node", call->engine->process.node.at);
         MHD_add_response_header(response, "Ringhold-Partition", "0");
     }
     MHD_add_response_header(response, "Request-Id", id.at);
+    if (text_given(trace)) {
+        MHD_add_response_header(response, "traceparent", trace.at);
+    }
     if (call->closes || atomic_load_explicit(&call->engine->draining, memory_order_relaxed)) {
         MHD_add_response_header(response, "Connection", "close");
     }
@@ -84,16 +105,16 @@ enum MHD_Result answer_send(struct call *call)
 {
     const struct response *answer = &call->x.response;
     struct text body = text_given(answer->body) ? answer->body : TEXT("");
-    struct text id = request_id(call);
+    struct text id = request_id(call), trace = trace_of(call);
     struct MHD_Response *response = MHD_create_response_from_buffer_with_free_callback(
         body.len, (void *)(uintptr_t)body.at, keep);
     if (response == NULL) {
         return MHD_NO;
     }
-    add_headers(call, response, id);
+    add_headers(call, response, id, trace);
     int64_t took_us = clock_monotonic_us() - call->begun_us;
     metrics_request(call->x.route, answer->status, took_us);
-    log_request(call, id, took_us);
+    log_request(call, id, trace, took_us);
     enum MHD_Result queued =
         MHD_queue_response(call->connection, (unsigned)answer->status, response);
     MHD_destroy_response(response);

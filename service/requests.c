@@ -2,26 +2,13 @@
 
 #include "service/answer.h"
 #include "service/guard.h"
+#include "service/head.h"
 
 #include <assert.h>
 
 enum { SPARE_CALLS_MAX = 256 };
 
 /* ---- the head ----------------------------------------------------------------------------------------------------- */
-
-static struct text header_of(const void *source, const char *name)
-{
-    struct MHD_Connection *connection = (struct MHD_Connection *)(uintptr_t)source;
-    return text_of(MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name));
-}
-
-/* Of a request whose connection is lost: the head went with it. */
-static struct text header_of_nobody(const void *source, const char *name)
-{
-    (void)source;
-    (void)name;
-    return TEXT_ABSENT;
-}
 
 static enum method method_of(const char *name)
 {
@@ -97,8 +84,8 @@ static enum MHD_Result on_head(struct call *call, const char *method, const char
     struct head head;
     head.count = 0;
     call->x.request.method = method_of(method);
-    call->x.request.header = header_of;
-    call->x.request.source = call->connection;
+    call->x.request.header = head_field;
+    call->x.request.source = call;
     MHD_get_connection_values_n(call->connection, MHD_HEADER_KIND, note_field, &head);
     struct guard_verdict verdict =
         guard_judge(call->x.request.target, version, head.fields, head.count);
@@ -197,7 +184,7 @@ static void lose_client(struct call *call)
 {
     call->gone = true;
     call->connection = NULL;
-    call->x.request.header = header_of_nobody;
+    call->x.request.header = head_field_of_nobody;
     call->x.request.source = NULL;
 }
 

@@ -99,7 +99,8 @@ test('HTTP/1.0 with a Transfer-Encoding is refused', async () => {
 });
 
 const LINES = {
-  'an absolute target': ['GET http://h/v1/status HTTP/1.1', 400, 'bad-request'],
+  'an absolute target without a path': ['GET http://h HTTP/1.1', 400, 'bad-request'],
+  'an absolute target of another scheme': ['GET ftp://h/v1/status HTTP/1.1', 400, 'bad-request'],
   'an asterisk': ['OPTIONS * HTTP/1.1', 400, 'bad-request'],
   'an authority': ['CONNECT h:80 HTTP/1.1', 400, 'bad-request'],
   'a space in the target': ['GET /v1/status x HTTP/1.1', 400, 'bad-request'],

@@ -166,6 +166,9 @@ test('while it drains /readyz fails and everything else goes on', async () => {
     await pause(5);
   }
   expectProblem(answer, 503, 'draining');
+  const why = await once(server.port, 'GET /readyz?verbose HTTP/1.1\r\nHost: h\r\n\r\n');
+  expectProblem(why, 503, 'draining');
+  assert.deepEqual(why.json.checks, { started: 'ok', storage: 'ok', accepting: 'failed' });
   assert.equal((await once(server.port, put('/v1/sessions/late', {}))).status, 201);
   wire.send(LIVEZ);
   const last = await wire.answer();
