@@ -144,6 +144,11 @@ bool field_given(struct fields *fields, const char *name)
     return peek(fields, name) != NULL;
 }
 
+bool field_is_text(const struct fields *fields, const char *name)
+{
+    return json_is(peek(fields, name), JSON_KIND_STRING);
+}
+
 bool field_null(struct fields *fields, const char *name)
 {
     return json_is(peek(fields, name), JSON_KIND_NULL) && take(fields, name) != NULL;
