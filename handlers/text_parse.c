@@ -330,6 +330,12 @@ bool traceparent_valid(struct text t)
            !all_of(span, "0") && all_of((struct text){t.at + 53, 2}, DIGITS);
 }
 
+bool traceparent_sampled(struct text t)
+{
+    enum { FLAGS_AT = 53, SAMPLED = 1 };
+    return (hex_digit(t.at[FLAGS_AT + 1]) & SAMPLED) != 0;
+}
+
 bool name_valid(struct text name)
 {
     static const char ALLOWED[] =

@@ -33,6 +33,8 @@ bool utf8_valid(struct text t);
 bool text_equal_nocase(struct text a, const char *b);
 /* Whether this is a W3C trace context's traceparent, of any version. */
 bool traceparent_valid(struct text t);
+/* Whether the caller keeps the trace of this valid traceparent. */
+bool traceparent_sampled(struct text t);
 /* Whether this is a valid name (API.md §1). */
 bool name_valid(struct text name);
 

@@ -18,6 +18,13 @@ static struct text operation_header(const void *source, const char *name)
     return strcmp(name, "If-Match") == 0 ? *if_match : TEXT_ABSENT;
 }
 
+static bool is_etag(struct text said)
+{
+    struct text opaque;
+    bool weak;
+    return parse_next_etag(&said, &weak, &opaque) && said.len == 0;
+}
+
 /* A version, or what the header If-Match would say: its ETag, or *. */
 static void read_if_match(struct fields *fields, struct text *ret)
 {
@@ -31,10 +38,10 @@ static void read_if_match(struct fields *fields, struct text *ret)
     if (!text_given(said) && version == ABSENT) {
         return;
     }
-    if (text_equal(said, TEXT("*"))) {
-        *ret = said;
-    } else if (!text_given(said) || parse_etag(said, &version) || parse_decimal(said, &version)) {
+    if (!text_given(said) || parse_decimal(said, &version)) {
         *ret = arena_format(fields->x->arena, "\"%lld\"", (long long)version);
+    } else if (text_equal(said, TEXT("*")) || is_etag(said)) {
+        *ret = said;
     } else {
         field_refuse(fields, STATUS_INVALID_FIELD, "if_match", "must be a version, an ETag, or *.");
     }

@@ -63,7 +63,9 @@ static struct text trace_of(const struct call *call)
 static void log_request(struct call *call, struct text id, struct text trace, int64_t took_us)
 {
     const struct exchange *x = &call->x;
-    LOG(LOG_DEBUG, "request", LOG_TEXT_FIELD("request_id", id),
+    /* A line for each request is more than most want; who traces one has asked for it. */
+    enum log_level level = text_given(trace) && traceparent_sampled(trace) ? LOG_INFO : LOG_DEBUG;
+    LOG(level, "request", LOG_TEXT_FIELD("request_id", id),
         LOG_STRING("operation", x->route == NULL ? NULL : x->route->operation),
         LOG_INT("status", x->response.status), LOG_INT("took_us", took_us),
         LOG_TEXT_FIELD("traceparent", trace));

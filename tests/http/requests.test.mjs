@@ -288,7 +288,7 @@ test('the node and the partition are named under /v1', async () => {
   }
 });
 
-test('a valid traceparent comes back, another does not', async () => {
+test('a valid traceparent comes back and is logged, another does not come back', async () => {
   const trace = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
   for (const target of ['/v1/status', '/livez', '/nowhere']) {
     const answer = await once(server.port, `GET ${target} HTTP/1.1\r\nHost: h\r\ntraceparent: ${trace}\r\n\r\n`);
@@ -296,6 +296,10 @@ test('a valid traceparent comes back, another does not', async () => {
   }
   const other = await once(server.port, 'GET /livez HTTP/1.1\r\nHost: h\r\ntraceparent: 00-x\r\n\r\n');
   assert.ok(!other.headers.has('traceparent'));
+  for (let i = 0; !server.log.includes(trace); i++) {
+    assert.ok(i < 100, 'the log has no line of it');
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
 });
 
 // ---- targets --------------------------------------------------------------------------------------------------------

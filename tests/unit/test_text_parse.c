@@ -216,6 +216,9 @@ Test(text_parse, a_traceparent_is_of_its_form)
 #define TRACE "4bf92f3577b34da6a3ce929d0e0e4736"
 #define SPAN "00f067aa0ba902b7"
     cr_expect(traceparent_valid(TEXT("00-" TRACE "-" SPAN "-01")));
+    cr_expect(traceparent_sampled(TEXT("00-" TRACE "-" SPAN "-01")));
+    cr_expect(traceparent_sampled(TEXT("00-" TRACE "-" SPAN "-0b")));
+    cr_expect_not(traceparent_sampled(TEXT("00-" TRACE "-" SPAN "-10")));
     cr_expect(traceparent_valid(TEXT("cc-" TRACE "-" SPAN "-01-and-more")), "a later version");
     static const char *const BAD[] = {"",
                                       "00-" TRACE "-" SPAN,
