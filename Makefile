@@ -42,7 +42,7 @@ build: packages-build
 	@$(PARTS) $(BUILD)/ringhold
 
 help:
-	@sed -n 's/^## //p' Makefile
+	@sed -n 's/^## //p' Makefile tests/*/*.mk
 
 ## make build        build/ringhold
 ## make run          build it and serve; ARGS="…" are its flags
@@ -98,7 +98,7 @@ $(BUILD)/flags: always
 
 # ---- tests -----------------------------------------------------------------------------------------------------------
 
-## make test         every test: units, the program's own behaviour, the HTTP contract
+## make test         every test: units, histories, the program, the HTTP front, the contract, short crash and fuzz runs
 test: packages-test
 	@$(PARTS) $(BUILD)/ringhold $(BUILD)/unit $(BUILD)/history node_modules/.done
 	$(BUILD)/unit

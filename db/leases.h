@@ -129,11 +129,6 @@ struct lease_view lease_view_of(const struct lease *lease, const struct lock *lo
 /* Whether a session that a lease is bound to, or absent, lets it live. */
 bool lease_session_alive(struct txn *txn, struct text session);
 
-/* Ends the leases bound to a session, in the transaction that ends it. */
-void leases_end_for_session(struct txn *txn, struct text session);
-/* Binds them to another session instead: it was rotated. */
-void leases_move_session(struct txn *txn, struct text from, struct text to);
-
 /* Forgets ended leases whose time has come, or that are too many; at most `limit`. Returns how many, and tells
    txn_due_wall when the next is due. */
 int64_t leases_forget(struct txn *txn, int64_t limit);

@@ -33,7 +33,7 @@ enum {
     IDLE_CONNECTION_SECONDS = 120,
 
     /* sessions */
-    SESSION_DATA_BYTES_MAX = 256 * 1024,
+    SESSION_DATA_BYTES_MAX = BODY_BYTES_MAX, /* what merge patches may add up to */
     SUBJECT_LIMIT_MAX = 10000,
     SESSION_CACHE_BYTES = 64 * 1024 * 1024,
     ROTATION_CHAIN_MAX = 8, /* how many rotations an old id is followed through */

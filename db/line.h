@@ -19,4 +19,9 @@ void line_settle(struct lock_work *work, struct lock *lock);
    writes the locks back. */
 void line_finish(struct lock_work *work);
 
+/* Ends the leases bound to a session, in the transaction that ends it. */
+void leases_end_for_session(struct txn *txn, struct text session);
+/* Binds them to another session instead: it was rotated. */
+void leases_move_session(struct txn *txn, struct text from, struct text to);
+
 #endif

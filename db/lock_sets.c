@@ -100,6 +100,17 @@ static void answer_set(struct set *set, struct result *result)
     result->lock_set.members = (struct lease_views){views, set->count};
 }
 
+/* A set is as new as the newest of its members. */
+static int64_t version_of(const struct set *set)
+{
+    int64_t newest = 0;
+    for (size_t i = 0; i < set->count; i++) {
+        bool newer = set->there[i] && set->leases[i].version > newest;
+        newest = newer ? set->leases[i].version : newest;
+    }
+    return newest;
+}
+
 /* Not all members are alive. True if that is because the set has ended; the result then says how. */
 static bool answer_ended(struct set *set, struct result *result)
 {
@@ -146,6 +157,7 @@ static int64_t request_hash(const struct lock_set_acquire *c)
     const int64_t numbers[] = {c->ttl_ms, c->lock_delay_ms, (int64_t)c->locks.count};
     XXH64_hash_t hash =
         XXH3_64bits_withSeed(numbers, sizeof numbers, XXH3_64bits(c->owner.at, c->owner.len));
+    hash = XXH3_64bits_withSeed(c->metadata.at, c->metadata.len, hash);
     for (size_t i = 0; i < c->locks.count; i++) {
         const struct lock_set_member *member = &c->locks.at[i];
         const int64_t wish[] = {member->mode, member->permits};
@@ -257,6 +269,25 @@ static void acquire_anew(struct set *set, const struct lock_set_acquire *c, stru
     answer_set(set, result);
 }
 
+/* What a request for a set whose members were looked for comes to. */
+static void acquire_found(struct set *set, const struct lock_set_acquire *c, struct result *result)
+{
+    bool there = set->found > 0;
+    if (!there && answer_ended(set, result)) {
+        return;
+    }
+    if (txn_check(&c->condition, there, version_of(set), result) != STATUS_OK) {
+        return;
+    }
+    if (is_other_request(set, c, request_hash(c))) {
+        result->status = STATUS_LEASE_MISMATCH;
+    } else if (set->found == set->count) {
+        replay(set, c, result);
+    } else if (!answer_ended(set, result)) {
+        acquire_anew(set, c, result);
+    }
+}
+
 void lock_set_acquire(struct txn *txn, const struct lock_set_acquire *command,
                       struct result *result)
 {
@@ -266,13 +297,7 @@ void lock_set_acquire(struct txn *txn, const struct lock_set_acquire *command,
         return;
     }
     find_members(&set);
-    if (is_other_request(&set, command, request_hash(command))) {
-        result->status = STATUS_LEASE_MISMATCH;
-    } else if (set.found == set.count) {
-        replay(&set, command, result);
-    } else if (!answer_ended(&set, result)) {
-        acquire_anew(&set, command, result);
-    }
+    acquire_found(&set, command, result);
     line_finish(&set.work);
 }
 

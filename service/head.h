@@ -1,24 +1,16 @@
 /*
- * The head of a request, as libmicrohttpd has read it: what the exchange asks of it, and the guard's verdict.
+ * A request's head, as libmicrohttpd read it, for handlers: they ask for fields by name (handlers/exchange.h).
  */
 #ifndef RINGHOLD_SERVICE_HEAD_H
 #define RINGHOLD_SERVICE_HEAD_H
 
-#include "db/limits.h"
-#include "service/call.h"
-#include "service/guard.h"
+#include "db/text.h"
 
-enum {
-    FIELD_ENTRY_BYTES = 56,   /* what libmicrohttpd notes of each field */
-    ANSWER_HEAD_BYTES = 1024, /* no answer's head is larger */
-    /* libmicrohttpd keeps both heads, and its notes, in so much memory, and clears all of it each time. */
-    CONNECTION_BYTES = HEAD_BYTES_MAX + HEADERS_MAX * FIELD_ENTRY_BYTES + ANSWER_HEAD_BYTES,
-};
+/* The value of the field in the head of `source`, a call; absent where there is none. A list that came in several lines
+   is one list, made in the call's arena (RFC 9110 §5.2). */
+struct text head_field(const void *source, const char *name);
 
-/* Judges the head, and makes it known to the call's exchange. */
-struct guard_verdict head_judge(struct call *call, const char *method, const char *version);
-
-/* For an exchange whose connection is lost: the head went with it. */
-void head_forget(struct call *call);
+/* The same for a request whose connection is lost: its head went with it. */
+struct text head_field_of_nobody(const void *source, const char *name);
 
 #endif

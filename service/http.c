@@ -1,28 +1,20 @@
 /*
- *   accept (loop 0) ─► a loop's inbox ─► MHD_add_connection
+ *   accept (loop 0) ─► a loop's inbox ─► MHD_add_connection ─► service/requests
  *
- *   MHD ─► on_target  the raw target: a call is made
- *       ─► on_request head: guard ─► body ─► call_start ─► [COMMITTING: called again until it is back]
- *                                                     └──► [PARKED: suspended until it is back]
- *                                                     └──► ANSWERED: answer_send
- *       ─► on_completed  sent, or the client is gone: the call is freed
- *
- *   committer, parked ─► call->back ─► the loop's inbox ─► call_go_on, in on_request
+ *   committer, parked ─► call->back ─► the loop's inbox ─► requests_take_back
  */
 #include "service/http.h"
 
 #include "service/answer.h"
-#include "service/head.h"
 #include "service/linger.h"
-#include "service/metrics.h"
+#include "service/requests.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <microhttpd.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -32,18 +24,14 @@
 enum {
     ACCEPTS_AT_ONCE = 64,
     NEW_SOCKETS_MAX = 1024, /* accepted, and not yet taken by their loop */
-    SPARE_CALLS_MAX = 256,
 };
 
 struct loop {
     struct http *http;
     struct MHD_Daemon *daemon;
-    struct reader *reader;
     pthread_t thread;
-    int wake;           /* eventfd: something is in the inbox, or it is time to stop */
-    struct call *spare; /* the thread's own: calls that have ended */
-    int spares;
-    int committing;           /* the thread's own: calls that MHD keeps calling back for */
+    int wake; /* eventfd: something is in the inbox, or it is time to stop */
+    struct requests requests;
     struct linger_set linger; /* the thread's own: connections that we ended first */
     bool started;
 
@@ -55,10 +43,8 @@ struct loop {
 };
 
 struct http {
-    struct engine *engine;
     struct http_config config;
     _Atomic int64_t connections;
-    _Atomic int64_t busy;
     atomic_bool accepting;
     atomic_bool stopping;
     size_t next_loop; /* loop 0's own: whose turn the next connection is */
@@ -67,9 +53,14 @@ struct http {
 
 /* ---- calls coming back -------------------------------------------------------------------------------------------- */
 
+static struct loop *loop_of(struct call *call)
+{
+    return (struct loop *)((char *)call->requests - offsetof(struct loop, requests));
+}
+
 static void put_back(struct call *call, bool wake)
 {
-    struct loop *loop = call->loop;
+    struct loop *loop = loop_of(call);
     pthread_mutex_lock(&loop->mu);
     call->next = loop->back;
     loop->back = call;
@@ -100,171 +91,7 @@ void http_flush(struct http *http)
     }
 }
 
-/* ---- one request -------------------------------------------------------------------------------------------------- */
-
-static struct call *take_spare(struct loop *loop)
-{
-    struct call *spare = loop->spare;
-    if (spare != NULL) {
-        loop->spare = spare->next;
-        loop->spares--;
-    }
-    return spare;
-}
-
-/* libmicrohttpd calls this with the target as it came, before anything is decoded. */
-static void *on_target(void *cls, const char *target, struct MHD_Connection *connection)
-{
-    struct loop *loop = cls;
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    struct call *call =
-        call_make(take_spare(loop), loop->http->engine, loop->reader, info->connect_fd);
-    if (call == NULL) {
-        return NULL;
-    }
-    call->loop = loop;
-    call->connection = connection;
-    call->back = on_back;
-    call->x.request.target = arena_copy(&call->arena, text_of(target));
-    atomic_fetch_add_explicit(&loop->http->busy, 1, memory_order_relaxed);
-    return call;
-}
-
-/* The head is there. What is refused is answered at once, body unread, and the connection closed. */
-static enum MHD_Result on_head(struct call *call, const char *method, const char *version)
-{
-    struct guard_verdict verdict = head_judge(call, method, version);
-    call->guarded = true;
-    if (verdict.status == STATUS_OK) {
-        return MHD_YES;
-    }
-    call->closes = true;
-    call_refuse(call, verdict.status, verdict.why);
-    if (verdict.status == STATUS_HEADERS_TOO_LARGE) {
-        answer_send_past(call);
-        return MHD_NO;
-    }
-    return answer_send(call);
-}
-
-/* Says what the connection does next, after a step of its call. */
-static enum MHD_Result follow(struct call *call)
-{
-    struct loop *loop = call->loop;
-    switch (call->state) {
-    case CALL_COMMITTING:
-        loop->committing++;
-        return MHD_YES; /* libmicrohttpd calls again at each MHD_run, until the call is back */
-    case CALL_PARKED:
-        MHD_suspend_connection(call->connection);
-        return MHD_YES;
-    case CALL_ANSWERED:
-        return answer_send(call);
-    case CALL_READING:
-    case CALL_STEPPING:
-        break;
-    }
-    assert(false && "a call stops only where its state machine does");
-    return MHD_NO;
-}
-
-static enum MHD_Result on_body(struct call *call, const char *bytes, size_t *len)
-{
-    call_body(call, bytes, *len);
-    call->body_seen += *len;
-    *len = 0;
-    /* A little too much is read to its end, so that the client sees its 413; an endless body is cut off. */
-    return call->body_seen <= 8 * (size_t)BODY_BYTES_MAX ? MHD_YES : MHD_NO;
-}
-
-static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
-                                  const char *method, const char *version, const char *body,
-                                  size_t *body_len, void **context)
-{
-    struct call *call = *context;
-    (void)cls;
-    (void)connection;
-    (void)url;
-    if (call == NULL) {
-        return MHD_NO; /* there was no memory for a call */
-    }
-    if (!call->guarded) {
-        return on_head(call, method, version);
-    }
-    if (*body_len > 0) {
-        return on_body(call, body, body_len);
-    }
-    if (call->state == CALL_READING) {
-        call_start(call);
-        return follow(call);
-    }
-    if (!call->is_back) {
-        return MHD_YES;
-    }
-    call->is_back = false;
-    call_go_on(call);
-    return follow(call);
-}
-
-static void free_call(struct call *call)
-{
-    struct loop *loop = call->loop;
-    atomic_fetch_sub_explicit(&loop->http->busy, 1, memory_order_relaxed);
-    call_end(call);
-    if (loop->spares < SPARE_CALLS_MAX) {
-        call->next = loop->spare;
-        loop->spare = call;
-        loop->spares++;
-    } else {
-        call_free(call);
-    }
-}
-
-static void lose_client(struct call *call)
-{
-    call->gone = true;
-    call->connection = NULL;
-    head_forget(call);
-}
-
-/* Nobody waits for this call any more: it goes on until it ends, so that nothing it holds stays behind. */
-static void go_on_without_client(struct call *call)
-{
-    call->is_back = false;
-    call_go_on(call);
-    if (call->state == CALL_COMMITTING) {
-        ((struct loop *)call->loop)->committing++;
-    } else {
-        free_call(call);
-    }
-}
-
-/* libmicrohttpd is done with the request: it was answered, or its connection is lost. The latter it may find out at any
-   time, also between our taking the call back and its calling us for it. */
-static void on_completed(void *cls, struct MHD_Connection *connection, void **context,
-                         enum MHD_RequestTerminationCode code)
-{
-    struct call *call = *context;
-    (void)cls;
-    (void)connection;
-    (void)code;
-    if (call == NULL) {
-        return;
-    }
-    *context = NULL;
-    if (call->is_back) {
-        lose_client(call);
-        go_on_without_client(call);
-        return;
-    }
-    if (call->state == CALL_COMMITTING) {
-        lose_client(call); /* the committer has it: freed when it is back */
-        return;
-    }
-    assert(call->state != CALL_PARKED); /* a suspended connection is not looked at */
-    free_call(call);
-}
+/* ---- connections, and the inbox they come through ----------------------------------------------------------------- */
 
 static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
                           enum MHD_ConnectionNotificationCode code)
@@ -279,30 +106,16 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
     }
 }
 
-/* ---- the inbox ---------------------------------------------------------------------------------------------------- */
-
-static void take_back(struct loop *loop, struct call *call)
-{
-    bool was_parked = call->state == CALL_PARKED;
-    loop->committing -= !was_parked;
-    if (call->gone && !was_parked) {
-        go_on_without_client(call);
-        return;
-    }
-    call->is_back = true;
-    if (was_parked) {
-        MHD_resume_connection(call->connection);
-    }
-}
-
 static void add_socket(struct loop *loop, int socket)
 {
     struct sockaddr_storage address;
     socklen_t len = sizeof address;
-    if (getpeername(socket, (struct sockaddr *)&address, &len) != 0 ||
-        MHD_add_connection(loop->daemon, socket, (struct sockaddr *)&address, len) != MHD_YES) {
-        /* libmicrohttpd closes the socket itself when it does not take it; a lost peer is ours to close. */
+    if (getpeername(socket, (struct sockaddr *)&address, &len) != 0) {
+        close(socket); /* reset before anybody looked at it */
         atomic_fetch_sub(&loop->http->connections, 1);
+    } else if (MHD_add_connection(loop->daemon, socket, (struct sockaddr *)&address, len) !=
+               MHD_YES) {
+        atomic_fetch_sub(&loop->http->connections, 1); /* libmicrohttpd has closed it */
     }
 }
 
@@ -326,7 +139,7 @@ static bool empty_inbox(struct loop *loop)
     bool any = back != NULL;
     while (back != NULL) {
         struct call *next = back->next;
-        take_back(loop, back);
+        requests_take_back(back);
         back = next;
     }
     return any;
@@ -378,7 +191,7 @@ static void accept_some(struct http *http)
 static int poll_timeout_ms(struct loop *loop)
 {
     MHD_UNSIGNED_LONG_LONG timeout;
-    if (loop->committing > 0) {
+    if (loop->requests.committing > 0) {
         return 1;
     }
     int longest = loop->linger.count > 0 ? LINGER_MS : 60000;
@@ -422,22 +235,26 @@ static bool start_daemon(struct loop *loop)
     int strict = MHD_VERSION >= 0x01000000 ? 1 : 0; /* no folded lines, bare LFs, NULs */
     loop->daemon = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
-        on_request, loop, MHD_OPTION_CONNECTION_LIMIT, connections,
+        requests_on_data, &loop->requests, MHD_OPTION_CONNECTION_LIMIT, connections,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)IDLE_CONNECTION_SECONDS, MHD_OPTION_STRICT_FOR_CLIENT, strict,
-        MHD_OPTION_URI_LOG_CALLBACK, on_target, loop, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
-        loop, MHD_OPTION_NOTIFY_CONNECTION, on_connection, loop, MHD_OPTION_END);
+        MHD_OPTION_URI_LOG_CALLBACK, requests_on_target, &loop->requests,
+        MHD_OPTION_NOTIFY_COMPLETED, requests_on_end, &loop->requests, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, loop, MHD_OPTION_END);
     return loop->daemon != NULL;
 }
 
-static enum status start_loop(struct http *http, struct loop *loop, char ret_why[256])
+static enum status start_loop(struct http *http, struct loop *loop, struct engine *engine,
+                              char ret_why[256])
 {
     loop->http = http;
+    loop->requests.engine = engine;
+    loop->requests.back = on_back;
     pthread_mutex_init(&loop->mu, NULL);
     loop->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     bool linger = linger_open(&loop->linger);
     enum status status =
-        reader_open(http->config.database, http->config.machine, &loop->reader, ret_why);
+        reader_open(http->config.database, http->config.machine, &loop->requests.reader, ret_why);
     if (status != STATUS_OK) {
         return status;
     }
@@ -461,13 +278,13 @@ enum status http_start(struct engine *engine, const struct http_config *config, 
         snprintf(ret_why, 256, "out of memory");
         return STATUS_OUT_OF_MEMORY;
     }
-    http->engine = engine;
     http->config = *config;
+    answer_as(engine->process.node.at);
     http->loops = loops;
     enum status status = STATUS_OK;
     /* Loop 0 deals out to the others: it starts last. */
     for (int i = config->loops - 1; i >= 0 && status == STATUS_OK; i--) {
-        status = start_loop(http, &loops[i], ret_why);
+        status = start_loop(http, &loops[i], engine, ret_why);
     }
     if (status != STATUS_OK) {
         http_stop(http);
@@ -491,7 +308,11 @@ void http_drain(struct http *http)
 
 int64_t http_busy(struct http *http)
 {
-    return atomic_load(&http->busy);
+    int64_t busy = 0;
+    for (int i = 0; i < http->config.loops; i++) {
+        busy += atomic_load(&http->loops[i].requests.busy);
+    }
+    return busy;
 }
 
 int64_t http_connections(struct http *http)
@@ -508,11 +329,9 @@ static void stop_loop(struct loop *loop)
     if (loop->daemon != NULL) {
         MHD_stop_daemon(loop->daemon);
     }
-    while (loop->spare != NULL) {
-        call_free(take_spare(loop));
-    }
+    requests_close(&loop->requests);
     if (loop->http != NULL) {
-        reader_close(loop->reader);
+        reader_close(loop->requests.reader);
         linger_close(&loop->linger);
         close(loop->wake);
         pthread_mutex_destroy(&loop->mu);

@@ -7,8 +7,8 @@
  * 0.9.75 makes its pages with MHD_create_response_from_buffer, 1.0.1 with MHD_create_response_from_buffer_static.
  */
 #include "handlers/problem.h"
+#include "service/answer.h"
 
-#include <microhttpd.h>
 #include <sys/socket.h>
 
 /* The names that --wrap gives. */
@@ -51,6 +51,7 @@ static struct MHD_Response *problem_for(const char *page, size_t size)
         problem.len, (void *)(uintptr_t)problem.at, MHD_RESPMEM_MUST_COPY);
     if (response != NULL) {
         MHD_add_response_header(response, "Content-Type", "application/problem+json");
+        answer_mark(response, &arena);
     }
     arena_free(&arena);
     return response;

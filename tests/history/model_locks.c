@@ -740,9 +740,10 @@ static bool collect(struct model *model, struct m_lease *lease)
 
 static struct m_lease wish_of(const struct lease_acquire *c, size_t lock, struct arena *arena)
 {
-    struct text request = arena_format(arena, "%.*s %lld %lld %lld %lld", (int)c->owner.len,
-                                       c->owner.at, (long long)c->mode, (long long)c->permits,
-                                       (long long)c->ttl_ms, (long long)c->lock_delay_ms);
+    struct text request =
+        arena_format(arena, "%.*s %lld %lld %lld %lld %.*s", (int)c->owner.len, c->owner.at,
+                     (long long)c->mode, (long long)c->permits, (long long)c->ttl_ms,
+                     (long long)c->lock_delay_ms, (int)c->metadata.len, c->metadata.at);
     return (struct m_lease){.lock = lock,
                             .id = c->lease,
                             .owner = c->owner,
@@ -784,6 +785,9 @@ static void acquire(struct model *model, const struct lease_acquire *c, struct r
     settle(model, lock);
     struct m_lease wish = wish_of(c, lock, model->arena);
     struct m_lease *lease = find(model, lock, c->lease);
+    if (lease != NULL && !model_condition(&c->condition, true, &lease->version, want)) {
+        return;
+    }
     if (lease != NULL && !same_request(lease, &wish)) {
         want->status = STATUS_LEASE_MISMATCH;
         return;
@@ -804,6 +808,10 @@ static void acquire(struct model *model, const struct lease_acquire *c, struct r
     }
     if (find_ended(model, lock, c->lease, want)) {
         want->status = STATUS_LEASE_ENDED;
+        return;
+    }
+    static const struct grown NONE = {.known = 0};
+    if (!model_condition(&c->condition, false, &NONE, want)) {
         return;
     }
     if (!may_wish(model, &wish, true, want) || !may_bind(model, c->session, c->name, want)) {
@@ -830,8 +838,9 @@ static int by_text(const void *a, const void *b)
 static struct text set_request(struct arena *arena, const struct lock_set_acquire *c)
 {
     struct text parts[LOCK_SET_MAX];
-    struct text all = arena_format(arena, "set of %.*s %lld %lld", (int)c->owner.len, c->owner.at,
-                                   (long long)c->ttl_ms, (long long)c->lock_delay_ms);
+    struct text all = arena_format(arena, "set of %.*s %lld %lld %.*s", (int)c->owner.len,
+                                   c->owner.at, (long long)c->ttl_ms, (long long)c->lock_delay_ms,
+                                   (int)c->metadata.len, c->metadata.at);
     for (size_t i = 0; i < c->locks.count; i++) {
         const struct lock_set_member *m = &c->locks.at[i];
         parts[i] = arena_format(arena, "%.*s %lld %lld", (int)m->name.len, m->name.at,
@@ -873,6 +882,21 @@ static bool set_has_ended(struct model *model, const struct m_lease *wishes, siz
         want->reason = REASON_EXPIRED; /* how, is no longer remembered */
     }
     return found > 0;
+}
+
+/* A set is as new as the newest of its members. */
+static struct grown set_version(struct model *model, const struct m_lease *wishes, size_t n)
+{
+    struct grown newest = {.known = 0};
+    for (size_t i = 0; i < n; i++) {
+        const struct m_lease *lease = find(model, wishes[i].lock, wishes[i].id);
+        if (lease != NULL) {
+            newest.changed |= lease->version.changed;
+            newest.known =
+                lease->version.known > newest.known ? lease->version.known : newest.known;
+        }
+    }
+    return newest;
 }
 
 static size_t count_found(struct model *model, const struct m_lease *wishes, size_t n)
@@ -961,6 +985,11 @@ static void acquire_set(struct model *model, const struct lock_set_acquire *c, s
         settle(model, wishes[i].lock);
     }
     size_t found = count_found(model, wishes, n);
+    struct grown version = set_version(model, wishes, n);
+    if ((found == 0 && set_has_ended(model, wishes, n, found, want)) ||
+        !model_condition(&c->condition, found > 0, &version, want)) {
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
         const struct m_lease *lease = find(model, wishes[i].lock, c->lease);
         if (lease != NULL && !same_request(lease, &wishes[i])) {
@@ -1113,7 +1142,7 @@ static void patch(struct model *model, const struct lease_patch *c, struct resul
 static void renew(struct model *model, const struct lease_renew *c, struct result *want)
 {
     struct m_lease *lease = find_settled(model, c->name, c->lease, want);
-    if (lease == NULL) {
+    if (lease == NULL || !model_condition(&c->condition, true, &lease->version, want)) {
         return;
     }
     if (lease->state == LEASE_WAITING) {
@@ -1121,14 +1150,21 @@ static void renew(struct model *model, const struct lease_renew *c, struct resul
         return;
     }
     collect(model, lease);
-    lease->ttl_ms = c->ttl_ms != ABSENT ? c->ttl_ms : lease->ttl_ms;
+    if (c->ttl_ms != ABSENT && c->ttl_ms != lease->ttl_ms) {
+        lease->ttl_ms = c->ttl_ms;
+        grown_change(&lease->version, model->revision_floor);
+        tell_lease(model, lease);
+    }
     lease->due_ms = model->now.lease_now_ms + lease->ttl_ms;
     answer_lease(model, lease, want);
 }
 
-static void release(struct model *model, const struct lease_key *c, struct result *want)
+static void release(struct model *model, const struct lease_release *c, struct result *want)
 {
     struct m_lease *lease = find_settled(model, c->name, c->lease, want);
+    if (lease != NULL && !model_condition(&c->condition, true, &lease->version, want)) {
+        return;
+    }
     if (lease != NULL) {
         end(model, lease, (struct m_ending){.reason = REASON_RELEASED, .lock_delay_ms = ABSENT});
         finish(model);

@@ -1,5 +1,6 @@
 // The process: how many it lets in, how it ends, and that nobody shares its directory.
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { Server } from './server.mjs';
 import { Wire, expectProblem, once } from './wire.mjs';
@@ -66,6 +67,29 @@ test('a client that speaks first sees why it is turned away', async () => {
       }
     }
     assert.ok(seen >= 15, `only ${seen} of 20 saw the answer`);
+    wire.end();
+  });
+});
+
+test('connections that are reset before they are looked at leave no descriptor behind', async () => {
+  await withServer([], async (server) => {
+    const descriptors = () => readdirSync(`/proc/${server.child.pid}/fd`).length;
+    const wire = await Wire.open(server.port);
+    wire.send(LIVEZ);
+    await wire.answer();
+    const before = descriptors();
+    // While it is stopped they come and go: accepting is all that is left to do with them.
+    server.kill('SIGSTOP');
+    for (let i = 0; i < 50; i++) {
+      const gone = await Wire.open(server.port);
+      gone.socket.resetAndDestroy();
+    }
+    await pause(50);
+    server.kill('SIGCONT');
+    for (let i = 0; (await server.ask('GET', '/v1/status')).body.connections > 2 || descriptors() > before + 1; i++) {
+      assert.ok(i < 500, `${descriptors()} descriptors instead of ${before}`);
+      await pause(10);
+    }
     wire.end();
   });
 });
@@ -142,6 +166,9 @@ test('while it drains /readyz fails and everything else goes on', async () => {
     await pause(5);
   }
   expectProblem(answer, 503, 'draining');
+  const why = await once(server.port, 'GET /readyz?verbose HTTP/1.1\r\nHost: h\r\n\r\n');
+  expectProblem(why, 503, 'draining');
+  assert.deepEqual(why.json.checks, { started: 'ok', storage: 'ok', accepting: 'failed' });
   assert.equal((await once(server.port, put('/v1/sessions/late', {}))).status, 201);
   wire.send(LIVEZ);
   const last = await wire.answer();

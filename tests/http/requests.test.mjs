@@ -308,7 +308,42 @@ test('a Request-Id is echoed, or made', async () => {
 });
 
 test('the node and the partition are named under /v1', async () => {
-  const answer = await once(server.port, 'GET /v1/sessions/nobody HTTP/1.1\r\nHost: h\r\n\r\n');
-  assert.ok(answer.headers.get('ringhold-node'));
-  assert.equal(answer.headers.get('ringhold-partition'), '0');
+  const node = (await server.ask('GET', '/v1/ring')).body.members[0].name;
+  for (const head of [
+    'GET /v1/sessions/nobody HTTP/1.1\r\nHost: h',
+    'GET /v1 HTTP/1.1\r\nHost: h',
+    'GET /v1?a=b HTTP/1.1\r\nHost: h',
+    'GET http://h/v1/status HTTP/1.1\r\nHost: h',
+    // These two libmicrohttpd refuses by itself.
+    'POST /v1/sessions HTTP/1.1\r\nHost: h\r\nContent-Length: x',
+    'POST /v1/sessions HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nx',
+  ]) {
+    const answer = await once(server.port, `${head}\r\n\r\n`);
+    assert.equal(answer.headers.get('ringhold-node'), node, head);
+    assert.equal(answer.headers.get('ringhold-partition'), '0', head);
+    assert.ok(answer.headers.get('request-id'), head);
+  }
+});
+
+test('a valid traceparent comes back and is logged, another does not come back', async () => {
+  const trace = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+  for (const target of ['/v1/status', '/livez', '/nowhere']) {
+    const answer = await once(server.port, `GET ${target} HTTP/1.1\r\nHost: h\r\ntraceparent: ${trace}\r\n\r\n`);
+    assert.equal(answer.headers.get('traceparent'), trace, target);
+  }
+  const other = await once(server.port, 'GET /livez HTTP/1.1\r\nHost: h\r\ntraceparent: 00-x\r\n\r\n');
+  assert.ok(!other.headers.has('traceparent'));
+  for (let i = 0; !server.log.includes(trace); i++) {
+    assert.ok(i < 100, 'the log has no line of it');
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+});
+
+// ---- targets --------------------------------------------------------------------------------------------------------
+
+test('a target that is a whole URL means its path', async () => {
+  const answer = await once(server.port, 'GET HTTP://any.host:80/v1/ring/lookup?name=a~b HTTP/1.1\r\nHost: h\r\n\r\n');
+  assert.equal(answer.status, 200);
+  assert.equal(answer.json.routing_key, 'a');
+  expectProblem(await once(server.port, 'GET http://h/nowhere HTTP/1.1\r\nHost: h\r\n\r\n'), 404, 'not-found');
 });

@@ -330,13 +330,11 @@ Test(leases, a_replay_answers_with_the_fence_and_the_end_it_had)
     fixture_open(&f);
     struct result first = ACQUIRE(&f, "l", "a", "ada");
     fixture_pass(&f, 1000);
-    struct result again =
-        ACQUIRE(&f, "l", "a", "ada", .wait_ms = WAIT_MS, .metadata = "{\"other\":1}");
+    struct result again = ACQUIRE(&f, "l", "a", "ada", .wait_ms = WAIT_MS);
     expect_status(again, STATUS_OK);
     cr_expect_eq(again.lease.fence, first.lease.fence);
     cr_expect_eq(again.lease.version, first.lease.version);
     cr_expect_eq(again.lease.lease_expires_ms, first.lease.lease_expires_ms);
-    expect_text(again.lease.metadata, "{}");
     fixture_close(&f);
 }
 
@@ -353,7 +351,70 @@ Test(leases, the_same_id_with_any_other_parameter_is_a_mismatch)
     expect_status(ACQUIRE(&f, "l", "a", "ada", .ttl_ms = 1), STATUS_LEASE_MISMATCH);
     expect_status(ACQUIRE(&f, "l", "a", "ada", .lock_delay_ms = 1), STATUS_LEASE_MISMATCH);
     expect_status(ACQUIRE(&f, "l", "a", "ada", .session = "l~s"), STATUS_LEASE_MISMATCH);
+    expect_status(ACQUIRE(&f, "l", "a", "ada", .metadata = "{\"a\":1}"), STATUS_LEASE_MISMATCH);
     expect_status(ACQUIRE(&f, "l", "a", "ada"), STATUS_OK);
+    fixture_close(&f);
+}
+
+Test(leases, a_replay_asks_for_what_was_asked_first_whatever_was_patched_since)
+{
+    struct fixture f;
+    fixture_open(&f);
+    ACQUIRE(&f, LOCK, "a", "ada", .metadata = "{\"a\":1}");
+    patch(&f, "a", "{\"b\":2}", ABSENT);
+    struct result again = ACQUIRE(&f, LOCK, "a", "ada", .metadata = "{\"a\":1}");
+    expect_status(again, STATUS_OK);
+    expect_text(again.lease.metadata, "{\"a\":1,\"b\":2}");
+    fixture_close(&f);
+}
+
+static struct result acquire_if(struct fixture *f, const char *lease, struct condition condition)
+{
+    struct command command = acquire_command((struct ask){.name = "l", .lease = lease, .owner = "ada"});
+    command.lease_acquire.condition = condition;
+    return fixture_do(f, command);
+}
+
+Test(leases, acquiring_under_a_condition_replays_or_creates_only_where_it_holds)
+{
+    struct fixture f;
+    fixture_open(&f);
+    const struct condition create = {ABSENT, true}, any = {IF_MATCH_ANY, false};
+    expect_status(acquire_if(&f, "a", any), STATUS_VERSION_MISMATCH);
+    struct result first = acquire_if(&f, "a", create);
+    expect_status(first, STATUS_CREATED);
+    struct result refused = acquire_if(&f, "a", create);
+    expect_status(refused, STATUS_VERSION_MISMATCH);
+    cr_expect_eq(refused.version, first.lease.version);
+    expect_status(acquire_if(&f, "a", (struct condition){first.lease.version, false}), STATUS_OK);
+    expect_status(acquire_if(&f, "a", (struct condition){first.lease.version + 1, false}),
+                  STATUS_VERSION_MISMATCH);
+    release(&f, "l", "a");
+    expect_status(acquire_if(&f, "a", create), STATUS_LEASE_ENDED);
+    fixture_close(&f);
+}
+
+Test(leases, a_condition_that_fails_neither_renews_nor_releases)
+{
+    struct fixture f;
+    fixture_open(&f);
+    int64_t version = ACQUIRE(&f, "l", "a", "ada").lease.version;
+    const struct condition stale = {version - 1, false};
+    fixture_pass(&f, 1000);
+    expect_status(
+        fixture_do(&f, (struct command){.kind = COMMAND_LEASE_RENEW,
+                                        .lease_renew = {TEXT("l"), TEXT("a"), ABSENT, stale}}),
+        STATUS_VERSION_MISMATCH);
+    struct command end = {.kind = COMMAND_LEASE_RELEASE,
+                          .lease_release = {TEXT("l"), TEXT("a"), stale}};
+    struct result refused = fixture_do(&f, end);
+    expect_status(refused, STATUS_VERSION_MISMATCH);
+    cr_expect_eq(refused.version, version);
+    cr_expect_eq(get_lease(&f, "l", "a").lease.lease_expires_ms,
+                 f.now.lease_now_ms - 1000 + TTL_MS);
+    end.lease_release.condition.if_match = version;
+    expect_status(fixture_do(&f, end), STATUS_OK);
+    expect_status(fixture_do(&f, end), STATUS_OK); /* gone is gone */
     fixture_close(&f);
 }
 
@@ -461,11 +522,17 @@ Test(leases, renewing_with_a_ttl_makes_it_the_leases_own)
 {
     struct fixture f;
     fixture_open(&f);
-    ACQUIRE(&f, "l", "a", "ada");
+    struct result acquired = ACQUIRE(&f, "l", "a", "ada");
     struct command shorter = {.kind = COMMAND_LEASE_RENEW,
-                              .lease_renew = {TEXT("l"), TEXT("a"), .ttl_ms = 1000}};
-    cr_expect_eq(fixture_do(&f, shorter).lease.ttl_ms, 1000);
-    cr_expect_eq(renew(&f, "l", "a").lease.ttl_ms, 1000);
+                              .lease_renew = {TEXT("l"), TEXT("a"), 1000, UNCONDITIONAL}};
+    struct result first = fixture_do(&f, shorter);
+    cr_expect_eq(first.lease.ttl_ms, 1000);
+    cr_expect_gt(first.lease.version, acquired.lease.version);
+    cr_expect(fixture_event(&f, EVENT_LEASE, "l", "a"));
+    struct result again = renew(&f, "l", "a");
+    cr_expect_eq(again.lease.ttl_ms, 1000);
+    cr_expect_eq(again.lease.version, first.lease.version); /* a heartbeat changes nothing */
+    cr_expect_not(fixture_event(&f, EVENT_LEASE, "l", "a"));
     cr_expect_leq(machine_due(f.machine).lease_ms, f.now.lease_now_ms + 1000);
     expect_status(ACQUIRE(&f, "l", "a", "ada"), STATUS_OK); /* what it was asked for stays */
     fixture_close(&f);

@@ -543,7 +543,7 @@ Test(message_routes, the_list_filters_and_goes_in_pages)
         &f, format(&f, "GET /v1/queues/q/messages?limit=2&cursor=$", cursor), NULL, NONE);
     expect_member(&f, second, "items.0.body", "3");
     expect_member(&f, second, "next_cursor", NULL);
-    struct text wrong = exchange_cursor(&(struct exchange){.arena = &f.arena}, TEXT("no key"));
+    struct text wrong = client_cursor(&f, "/v1/queues/q/messages", TEXT("no key"));
     expect_problem(
         &f, client_ask(&f, format(&f, "GET /v1/queues/q/messages?cursor=$", wrong.at), NULL, NONE),
         STATUS_INVALID_CURSOR);

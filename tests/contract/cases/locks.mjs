@@ -50,6 +50,7 @@ function acquiring(t) {
       { owner: 'other' },
       { owner: lease.owner, mode: 'shared' },
       { owner: lease.owner, ttl_ms: 1234 },
+      { owner: lease.owner, metadata: { a: 1 } },
     ]) {
       await api.call('putLease', { path: lease, body, expect: '422 lease-mismatch' });
     }
@@ -87,6 +88,25 @@ function acquiring(t) {
       last = lease.fence;
       await release(api, lease);
     }
+  });
+  t('a lease is made, renewed and released under conditions', async (api) => {
+    const path = { name: key('lock'), lease: 'l' };
+    const body = { owner: 'w' };
+    const create = { 'If-None-Match': '*' };
+    const none = { 'If-Match': '*' };
+    await api.call('putLease', { path, body, headers: none, expect: '412 version-mismatch' });
+    const { body: made, headers } = await api.call('putLease', { path, body, headers: create, expect: 201 });
+    const again = await api.call('putLease', { path, body, headers: create, expect: '412 version-mismatch' });
+    same(again.body.current_version, made.version, 'current_version');
+    const stale = { 'If-Match': `"${made.version - 1}"` };
+    const now = { 'If-Match': headers.etag };
+    await api.call('putLease', { path, body, headers: stale, expect: '412 version-mismatch' });
+    await api.call('putLease', { path, body, headers: now, expect: 200 });
+    await api.call('renewLease', { path, headers: stale, expect: '412 version-mismatch' });
+    await api.call('renewLease', { path, headers: now, expect: 200 });
+    await api.call('releaseLease', { path, headers: stale, expect: '412 version-mismatch' });
+    await api.call('releaseLease', { path, headers: now, expect: 204 });
+    await api.call('releaseLease', { path, headers: now, expect: 204 });
   });
   t('putLease does not bring an ended lease back', async (api) => {
     const lease = await acquire(api, key('lock'));
