@@ -72,14 +72,19 @@ static void found(struct search *search, const struct waiter *by, const struct p
     search->last = waiter;
 }
 
-/* Of those in the way, only these can lead further: the asker, and who waits for another lock. Two ranges of the index
-   by owner and lock, because an owner may stand very often in one line. */
+/* Of those in the way, only these can lead further: the asker, who waits for another lock, and who waits for this one
+   again, behind the place; before it, one would lead to those who are found anyhow. Three ranges of one index, because an
+   owner may stand very often in one line. */
 #define WAITS_WHERE(condition)                                                                     \
     "EXISTS (SELECT 1 FROM leases AS w WHERE w.owner = o.owner AND w.state = 0 AND " condition ")"
 #define LEADS_ON                                                                                   \
-    "CASE WHEN o.owner = ?3 THEN 1 WHEN " WAITS_WHERE("w.lock < ?1") " THEN 1"                     \
-                                                                     " ELSE " WAITS_WHERE(         \
-                                                                         "w.lock > ?1") " END"
+    "CASE WHEN o.owner = ?3 THEN 1"                                                                \
+    " WHEN " WAITS_WHERE(                                                                          \
+        "w.lock < ?1") " THEN 1"                                                                   \
+                       " WHEN " WAITS_WHERE(                                                       \
+                           "w.lock > ?1") " THEN 1"                                                \
+                                          " ELSE " WAITS_WHERE(                                    \
+                                              "w.lock = ?1 AND w.seq > ?4") " END"
 
 static void look_ahead_in_line(struct search *search, const struct waiter *by, struct place *place)
 {
@@ -121,11 +126,12 @@ static void look_at_holders(struct search *search, const struct waiter *by,
     static const char HOLDERS[] =
         "SELECT owner, max(mode), sum(permits), " LEADS_ON ", count(*) FROM"
         " (SELECT owner, mode, permits FROM leases"
-        "   WHERE lock = ?1 AND state = 1 AND due_ms > ?2 LIMIT ?4) AS o GROUP BY owner";
+        "   WHERE lock = ?1 AND state = 1 AND due_ms > ?2 LIMIT ?5) AS o GROUP BY owner";
     QUERY(q, search->txn->sql, HOLDERS);
     bind_int(&q, place->lock);
     bind_int(&q, search->txn->now.lease_now_ms);
     bind_text(&q, search->asker);
+    bind_int(&q, place->seq);
     bind_int(&q, search->steps);
     while (query_row(&q)) {
         search->steps -= col_int(&q, 4);

@@ -134,7 +134,7 @@ void lock_break(struct txn *txn, const struct lock_break *command, struct result
 static bool owner_is_there(struct txn *txn, const struct lock *lock, struct text owner)
 {
     static const char FIND[] =
-        "SELECT 1 FROM leases WHERE lock = ?1 AND owner = ?2 AND due_ms > ?3 LIMIT 1";
+        "SELECT session FROM leases WHERE lock = ?1 AND owner = ?2 AND due_ms > ?3";
     if (!text_given(owner)) {
         return true;
     }
@@ -142,7 +142,11 @@ static bool owner_is_there(struct txn *txn, const struct lock *lock, struct text
     bind_int(&q, lock->id);
     bind_text(&q, owner);
     bind_int(&q, txn->now.lease_now_ms);
-    return query_row(&q);
+    bool alive = false;
+    while (!alive && query_row(&q)) {
+        alive = lease_session_alive(txn, col_text(&q, 0, txn->arena));
+    }
+    return alive;
 }
 
 static size_t bytes_of_leases(const struct lease_views *views)

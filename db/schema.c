@@ -57,7 +57,7 @@ static const char VERSION_1[] =
     "CREATE INDEX leases_by_due ON leases (due_ms);"
     "CREATE INDEX leases_by_line ON leases (lock, seq) WHERE state = 0;"
     "CREATE INDEX leases_by_session ON leases (session) WHERE session IS NOT NULL;"
-    "CREATE INDEX leases_by_waiting_owner ON leases (owner) WHERE state = 0;"
+    "CREATE INDEX leases_by_waiting_owner ON leases (owner, lock, seq) WHERE state = 0;"
     "CREATE INDEX leases_by_set ON leases (seq) WHERE in_set = 1;"
 
     "CREATE TABLE ended_leases (n INTEGER PRIMARY KEY, lock INTEGER NOT NULL, lease TEXT NOT NULL,"

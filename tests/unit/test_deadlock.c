@@ -119,6 +119,21 @@ Test(deadlock, those_before_it_in_line_are_waited_for_too)
     fixture_close(&f);
 }
 
+Test(deadlock, who_stands_in_a_line_twice_waits_for_those_between_too)
+{
+    struct fixture f;
+    fixture_open(&f);
+    hold(&f, "hub", "l1");
+    hold(&f, "dan", "l2");
+    wait_for(&f, "bob", "l1");
+    wait_for(&f, "dan", "l1");
+    wait_for(&f, "ada", "l1");
+    expect_status(ACQUIRE(&f, "l1", "again", "bob", .wait_ms = WAIT_MS), STATUS_WAITING);
+    struct result result = wait_for(&f, "ada", "l2");
+    expect_cycle(&result, "ada l2, dan l1, bob l1");
+    fixture_close(&f);
+}
+
 Test(deadlock, readers_beside_a_reader_wait_for_nobody_but_behind_a_writer_they_do)
 {
     struct fixture f;

@@ -518,6 +518,43 @@ Test(locks, breaking_a_lock_that_nobody_holds_releases_nothing)
     fixture_close(&f);
 }
 
+/* ---- the line ----------------------------------------------------------------------------------------------------- */
+
+/* Ten thousand who line up must not each be woken, only to look again and wait on. */
+Test(locks, a_waiter_is_told_of_its_lease_when_something_becomes_of_it_and_not_before)
+{
+    struct fixture f;
+    fixture_open(&f);
+    ACQUIRE(&f, "l", "a", "ada");
+    ACQUIRE(&f, "l", "b", "bob", .wait_ms = WAIT_MS);
+    cr_expect_not(fixture_event(&f, EVENT_LEASE, "l", "b"), "it has just joined the line");
+    cr_expect(fixture_event(&f, EVENT_LOCK, "l", NULL), "who watches the lock sees it there");
+    release(&f, "l", "a");
+    cr_expect(fixture_event(&f, EVENT_LEASE, "l", "b"), "it was granted");
+    fixture_close(&f);
+}
+
+/* The last in line is told its place without the line being counted: that must come to the same. */
+Test(locks, the_place_of_the_last_in_line_leaves_out_those_whose_time_is_over)
+{
+    struct fixture f;
+    fixture_open(&f);
+    fixture_tick(&f);
+    put_session(&f, "l~s");
+    ACQUIRE(&f, "l", "a", "ada", .ttl_ms = DAY_MS);
+    cr_expect_eq(ACQUIRE(&f, "l", "b", "bob", .wait_ms = 10).lease.position, 0);
+    cr_expect_eq(ACQUIRE(&f, "l", "c", "cyd", .wait_ms = 60000).lease.position, 1);
+    cr_expect_eq(ACQUIRE(&f, "l", "d", "dan", .wait_ms = 60000, .session = "l~s").lease.position,
+                 2);
+    fixture_pass(&f, 20);
+    cr_expect_eq(get_lease(&f, "l", "d").lease.position, 1, "a reader counts the living");
+    cr_expect_eq(ACQUIRE(&f, "l", "e", "eve", .wait_ms = 60000).lease.position, 2);
+    end_session(&f, "l~s");
+    cr_expect_eq(ACQUIRE(&f, "l", "g", "gus", .wait_ms = 60000).lease.position, 2);
+    cr_expect_eq(ACQUIRE(&f, "l", "c", "cyd", .wait_ms = 60000).lease.position, 0, "not the last");
+    fixture_close(&f);
+}
+
 /* ---- listing ------------------------------------------------------------------------------------------------------ */
 
 static struct result list(struct fixture *f, const char *prefix, const char *owner,

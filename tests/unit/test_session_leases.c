@@ -151,6 +151,22 @@ Test(session_leases, a_session_that_time_has_ended_makes_room_even_before_a_tick
     fixture_close(&f);
 }
 
+Test(session_leases, a_list_of_what_an_owner_has_leaves_out_what_ended_with_a_session)
+{
+    struct fixture f;
+    fixture_open(&f);
+    put_session(&f, "t~x");
+    ACQUIRE(&f, "t~lock", "l", "ada", .session = "t~x", .ttl_ms = 2 * DAY_MS);
+    struct command list = {.kind = COMMAND_LOCK_LIST,
+                           .lock_list = {TEXT_ABSENT, TEXT("ada"), {TEXT_ABSENT, 10}}};
+    cr_expect_eq(fixture_read(&f, list).locks.items.count, 1);
+    fixture_pass(&f, 30 * MINUTE_MS);
+    cr_expect_eq(fixture_read(&f, list).locks.items.count, 0, "no TICK has come to it yet");
+    ACQUIRE(&f, "t~lock", "m", "ada", .wait_ms = WAIT_MS);
+    cr_expect_eq(fixture_read(&f, list).locks.items.count, 1, "what lives beside it counts");
+    fixture_close(&f);
+}
+
 Test(session_leases, one_that_had_expired_before_stays_expired_when_its_session_ends)
 {
     struct fixture f;
