@@ -11,6 +11,7 @@
 #include "service/requests.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -50,6 +51,7 @@ struct http {
     atomic_bool accepting;
     atomic_bool stopping;
     size_t next_loop; /* loop 0's own: whose turn the next connection is */
+    int spare;        /* loop 0's own: a descriptor to be given up when there are no more */
     struct loop *loops;
 };
 
@@ -168,10 +170,37 @@ static void deal_out(struct http *http, int socket)
     eventfd_write(loop->wake, 1);
 }
 
+static int accept_one(struct http *http)
+{
+    return accept4(http->config.listen_socket, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+static void open_spare(struct http *http)
+{
+    http->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+/* The process has as many descriptors as it may. Who waits to be accepted would keep the loop busy, and hear nothing: the
+   spare one is given up for as long as it takes to turn the client away. False: nobody waits. */
+static bool accept_without_room(struct http *http)
+{
+    close(http->spare);
+    int socket = accept_one(http);
+    if (socket >= 0) {
+        answer_turn_away(socket);
+    }
+    open_spare(http);
+    return socket >= 0;
+}
+
 static void accept_some(struct http *http)
 {
     for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
-        int socket = accept4(http->config.listen_socket, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int socket = accept_one(http);
+        bool no_room = socket < 0 && (errno == EMFILE || errno == ENFILE);
+        if (no_room && accept_without_room(http)) {
+            continue;
+        }
         if (socket < 0) {
             return;
         }
@@ -289,6 +318,7 @@ enum status http_start(struct engine *engine, const struct http_config *config, 
     http->config = *config;
     answer_as(engine->process.node.at);
     http->loops = loops;
+    open_spare(http);
     enum status status = STATUS_OK;
     /* Loop 0 deals out to the others: it starts last. */
     for (int i = config->loops - 1; i >= 0 && status == STATUS_OK; i--) {
@@ -357,6 +387,7 @@ void http_stop(struct http *http)
         stop_loop(&http->loops[i]);
     }
     close(http->config.listen_socket);
+    close(http->spare);
     free(http->loops);
     free(http);
 }

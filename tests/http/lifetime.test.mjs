@@ -53,6 +53,34 @@ test('one connection too many is told so, and let in when another has gone', asy
   });
 });
 
+test('a client for whom no descriptor is left is told so, and keeps no processor busy', async () => {
+  const server = await Server.start({ args: ['--http-threads', '2'], under: ['prlimit', '--nofile=64:64'] });
+  const open = [];
+  const codes = new Set();
+  for (let i = 0; i < 80; i++) {
+    const wire = await Wire.open(server.port);
+    wire.send(LIVEZ);
+    const answer = await wire.answer();
+    if (answer?.status === 200) {
+      open.push(wire);
+    } else {
+      if (answer) expectProblem(answer, 503, 'too-many-connections');
+      codes.add(answer?.json?.code);
+      wire.end();
+    }
+  }
+  assert.ok(open.length >= 10 && open.length < 64, `${open.length} were let in`);
+  assert.ok(codes.has('too-many-connections'));
+  open.forEach((wire) => wire.end());
+  for (let i = 0; ; i++) {
+    const answer = await once(server.port, LIVEZ);
+    if (answer?.status === 200) break;
+    assert.ok(i < 100, 'nobody is let in again');
+    await pause(10);
+  }
+  assert.equal((await server.stop()).code, 0, server.log);
+});
+
 test('a client that speaks first sees why it is turned away', async () => {
   await withServer(['--max-connections', '1'], async (server) => {
     const wire = await Wire.open(server.port);
