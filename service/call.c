@@ -24,9 +24,7 @@ struct call *call_make(struct call *spare, struct engine *engine, struct reader 
 void call_end(struct call *call)
 {
     assert(call->state != CALL_COMMITTING && call->state != CALL_PARKED);
-    if (call->inflight) {
-        inflight_remove(call->engine->inflight, call->x.command.idempotency.key_hash);
-    }
+    inflight_remove(call->engine->inflight, call->inflight);
     free(call->body);
     call->body = NULL;
     arena_clear(&call->arena);
@@ -74,10 +72,8 @@ static void answered(struct call *call)
         call->x.result = (struct result){.status = call->overrides};
         exchange_problem(&call->x, call->overrides);
     }
-    if (call->inflight) {
-        inflight_remove(call->engine->inflight, call->x.command.idempotency.key_hash);
-        call->inflight = false;
-    }
+    inflight_remove(call->engine->inflight, call->inflight);
+    call->inflight = NULL;
     call->state = CALL_ANSWERED;
 }
 
@@ -180,8 +176,7 @@ static bool note_inflight(struct call *call)
     if (!text_given(key_hash)) {
         return true;
     }
-    call->inflight = inflight_add(call->engine->inflight, key_hash);
-    return call->inflight;
+    return inflight_add(call->engine->inflight, key_hash, &call->inflight);
 }
 
 void call_start(struct call *call)

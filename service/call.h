@@ -47,12 +47,12 @@ struct call {
     size_t body_len, body_room;
     size_t body_seen; /* dropped bytes too */
     bool body_too_large;
-    bool closes;           /* the connection ends with this answer */
-    bool inflight;         /* its Idempotency-Key is noted */
-    bool guarded;          /* the head has been judged */
-    bool is_back;          /* given back, and not yet gone on with */
-    bool gone;             /* the client is gone: free it when the committer gives it back */
-    enum status overrides; /* the answer, whatever the exchange says; OK: none */
+    bool closes;  /* the connection ends with this answer */
+    bool guarded; /* the head has been judged */
+    bool is_back; /* given back, and not yet gone on with */
+    bool gone;    /* the client is gone: free it when the committer gives it back */
+    struct inflight_note *inflight; /* of its Idempotency-Key */
+    enum status overrides;          /* the answer, whatever the exchange says; OK: none */
     int64_t begun_us;
 
     struct job job;             /* while COMMITTING */

@@ -6,12 +6,18 @@
 
 struct inflight {
     pthread_mutex_t mu;
-    void *tree; /* guarded by mu: tsearch's tree of struct text */
+    void *tree; /* guarded by mu: tsearch's tree of notes */
+};
+
+struct inflight_note {
+    struct text key_hash; /* its bytes follow */
+    char bytes[];
 };
 
 static int compare(const void *a, const void *b)
 {
-    return text_compare(*(const struct text *)a, *(const struct text *)b);
+    const struct inflight_note *one = a, *other = b;
+    return text_compare(one->key_hash, other->key_hash);
 }
 
 struct inflight *inflight_make(void)
@@ -32,31 +38,40 @@ void inflight_free(struct inflight *inflight)
     }
 }
 
-bool inflight_add(struct inflight *inflight, struct text key_hash)
+static struct inflight_note *make_note(struct text key_hash)
 {
-    struct text *node = malloc(sizeof *node);
-    if (node == NULL) {
-        return true; /* without a note the second request runs, and finds the record of the first */
+    struct inflight_note *note = malloc(sizeof *note + key_hash.len);
+    if (note != NULL) {
+        memcpy(note->bytes, key_hash.at, key_hash.len);
+        note->key_hash = (struct text){note->bytes, key_hash.len};
     }
-    *node = key_hash;
-    pthread_mutex_lock(&inflight->mu);
-    struct text **found = tsearch(node, &inflight->tree, compare);
-    bool added = found == NULL || *found == node;
-    pthread_mutex_unlock(&inflight->mu);
-    if (found == NULL || !added) {
-        free(node);
-    }
-    return added;
+    return note;
 }
 
-void inflight_remove(struct inflight *inflight, struct text key_hash)
+bool inflight_add(struct inflight *inflight, struct text key_hash, struct inflight_note **ret)
 {
-    pthread_mutex_lock(&inflight->mu);
-    struct text **found = tfind(&key_hash, &inflight->tree, compare);
-    struct text *node = found == NULL ? NULL : *found;
-    if (node != NULL) {
-        tdelete(&key_hash, &inflight->tree, compare);
+    struct inflight_note *note = make_note(key_hash);
+    if (note == NULL) {
+        *ret = NULL; /* without a note the second request runs, and finds the record of the first */
+        return true;
     }
+    pthread_mutex_lock(&inflight->mu);
+    struct inflight_note **found = tsearch(note, &inflight->tree, compare);
+    bool noted = found != NULL && *found == note, there = found != NULL && *found != note;
     pthread_mutex_unlock(&inflight->mu);
-    free(node);
+    if (!noted) {
+        free(note);
+    }
+    *ret = noted ? note : NULL;
+    return !there;
+}
+
+void inflight_remove(struct inflight *inflight, struct inflight_note *note)
+{
+    if (note != NULL) {
+        pthread_mutex_lock(&inflight->mu);
+        tdelete(note, &inflight->tree, compare);
+        pthread_mutex_unlock(&inflight->mu);
+        free(note);
+    }
 }

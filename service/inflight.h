@@ -9,10 +9,14 @@
 
 struct inflight;
 
+/* One key that is noted, and a copy of its hash: a request that runs out of memory gives up its own. */
+struct inflight_note;
+
 struct inflight *inflight_make(void);
 void inflight_free(struct inflight *inflight);
-/* Notes the key's hash. False if it is there already. The text must live until inflight_remove. */
-bool inflight_add(struct inflight *inflight, struct text key_hash);
-void inflight_remove(struct inflight *inflight, struct text key_hash);
+/* Notes the key's hash; *ret is then for inflight_remove, and NULL where memory ran out. False if it is noted already. */
+bool inflight_add(struct inflight *inflight, struct text key_hash, struct inflight_note **ret);
+/* Forgets it. NULL-safe. */
+void inflight_remove(struct inflight *inflight, struct inflight_note *note);
 
 #endif
