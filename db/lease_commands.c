@@ -4,6 +4,7 @@
  */
 #include "db/aggregates.h"
 #include "db/lease_answers.h"
+#include "db/merge_patch.h"
 
 #include <xxhash.h>
 
@@ -206,23 +207,19 @@ static bool may_become(struct txn *txn, const struct lock *lock, const struct le
 static bool merge_metadata(struct txn *txn, const struct lease_patch *c, struct lease *lease,
                            struct result *result)
 {
-    static const char MERGE[] = "SELECT json_patch(?1, ?2)";
-    struct text base = c->clear_metadata ? TEXT("{}") : lease->metadata;
-    if (!text_given(c->metadata_patch)) {
-        lease->metadata = base;
-        return true;
-    }
-    QUERY(q, txn->sql, MERGE);
-    bind_text(&q, base);
-    bind_text(&q, c->metadata_patch);
-    if (query_row(&q)) {
-        lease->metadata = col_text(&q, 0, txn->arena);
-    }
-    if (lease->metadata.len > LEASE_METADATA_BYTES_MAX) {
-        result->status = STATUS_BODY_TOO_LARGE;
-        result->field = TEXT("metadata");
+    struct text merged = c->clear_metadata ? TEXT("{}") : lease->metadata;
+    result->field = TEXT("metadata");
+    if (text_given(c->metadata_patch) &&
+        !merge_patch(txn->arena, merged, c->metadata_patch, &merged)) {
+        result->status = STATUS_INVALID_FIELD;
         return false;
     }
+    if (merged.len > LEASE_METADATA_BYTES_MAX) {
+        result->status = STATUS_BODY_TOO_LARGE;
+        return false;
+    }
+    result->field = TEXT_ABSENT;
+    lease->metadata = merged;
     return true;
 }
 

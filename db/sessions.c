@@ -1,6 +1,7 @@
 #include "db/sessions.h"
 
 #include "db/aggregates.h"
+#include "db/merge_patch.h"
 #include "db/session_row.h"
 
 static void answer(struct result *result, const struct session_row *row)
@@ -150,25 +151,18 @@ void session_put(struct txn *txn, const struct session_put *command, struct resu
     answer(result, &row);
 }
 
-/* RFC 7396. Left as it was when the outcome cannot be kept. */
+/* Left as it was when the outcome cannot be kept. */
 static bool merge(struct txn *txn, const struct session_patch *command, struct text *data,
                   struct result *result)
 {
-    static const char MERGE[] = "SELECT json_patch(?1, ?2)";
-    struct text base = command->clear_data ? TEXT("{}") : *data;
-    struct text merged = base;
-    if (text_given(command->data_patch)) {
-        QUERY(q, txn->sql, MERGE);
-        bind_text(&q, base);
-        bind_text(&q, command->data_patch);
-        merged = query_row(&q) ? col_text(&q, 0, txn->arena) : base;
-    }
-    if (refuse_too_large(merged, result)) {
-        return false;
-    }
-    if (merged.len == 0 || merged.at[0] != '{') {
+    struct text merged = command->clear_data ? TEXT("{}") : *data;
+    if (text_given(command->data_patch) &&
+        !merge_patch(txn->arena, merged, command->data_patch, &merged)) {
         result->status = STATUS_INVALID_FIELD;
         result->field = TEXT("data");
+        return false;
+    }
+    if (refuse_too_large(merged, result)) {
         return false;
     }
     *data = merged;

@@ -103,7 +103,7 @@ bool json_number(const struct json *json, double *ret);
 
 /*
  * The value without white space, its numbers as they were written, its members in their order, its strings in their
- * canonical spelling (handlers/spelling.h). So equal keys are equal bytes, which SQLite's json_patch counts on
+ * canonical spelling (handlers/spelling.h). So equal keys are equal bytes, which db/merge_patch.h counts on
  * (db/sessions.h). Borrowed from the text that was read where it stands there like that, which is common; else made in
  * the arena. Absent when memory ran out.
  */
