@@ -24,7 +24,7 @@ enum {
     TARGET_BYTES_MAX = 4 * 1024,
     HEADERS_MAX = 64,
     QUERY_PARAMETERS_MAX = 16,
-    JSON_DEPTH_MAX = 64,
+    JSON_DEPTH_MAX = 256,
     PAGE_ITEMS_DEFAULT = 100,
     PAGE_ITEMS_MAX = 1000,
     PAGE_BYTES_MAX = 4 * 1024 * 1024, /* a page ends early rather than grow past this */

@@ -198,9 +198,10 @@ struct text field_text(struct fields *fields, const char *name, size_t min, size
         return TEXT_ABSENT;
     }
     struct text said = json_text(value);
-    if (!text_given(said) || said.len < min || said.len > max) {
-        field_refuse(fields, STATUS_INVALID_FIELD, name, "must be a string of %zu to %zu bytes.",
-                     min, max);
+    bool fits = text_given(said) && said.len >= min && said.len <= max;
+    if (!fits || memchr(said.at, '\0', said.len) != NULL) {
+        field_refuse(fields, STATUS_INVALID_FIELD, name,
+                     "must be a string of %zu to %zu bytes, none of them NUL.", min, max);
         return TEXT_ABSENT;
     }
     return said;
