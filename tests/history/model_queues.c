@@ -905,8 +905,10 @@ static void ack_or_cancel(struct model *model, const struct message_delete *c,
                                                      : STATUS_OK;
     } else {
         struct m_message *m = message_of(model, queue, c->message);
-        if (m == NULL || is_expired(model, m)) {
+        if (c->message < 1 || c->message > queue->sequence) {
             want->status = STATUS_MESSAGE_NOT_FOUND;
+        } else if (m == NULL || is_expired(model, m)) {
+            want->status = STATUS_MESSAGE_GONE;
         } else if (is_held(model, m)) {
             want->status = STATUS_MESSAGE_LEASED;
         } else {
