@@ -57,6 +57,8 @@ enum {
         4 * 1024 * 1024, /* a receive hands out no more than this, but at least one message */
     MESSAGE_PRIORITY_MAX = 9,
     MESSAGE_ATTRIBUTES_MAX = 64,
+    MESSAGE_REASON_BYTES_MAX =
+        4096, /* an error's whole text: a nack must not fail for its length */
     MAX_ATTEMPTS_MAX = 1000,
     GROUP_CONCURRENCY_MAX = 1000,
     MAX_DEPTH_MAX = 1000000000,

@@ -181,6 +181,17 @@ function settling(t) {
     );
     same(await settled(api, name, {}), [], 'the outcomes of nothing');
   });
+  t('settleMessages takes the whole text of an error as the reason, and none', async (api) => {
+    const { name, id, receipt } = await delivered(api);
+    const reason = 'é'.repeat(2048);
+    const nack = (r, why) => settled(api, name, { nacks: [{ receipt: r, reason: why }] });
+    same(await nack(receipt, reason), ['nacked'], 'the outcome');
+    same((await get(api, name, id)).body.reason, reason, 'the reason');
+    const [again] = await received(api, name);
+    await settled(api, name, { nacks: [{ receipt: again.receipt, reason: `${reason}x` }] }, '400 invalid-field');
+    same(await nack(again.receipt, ''), ['nacked'], 'the outcome');
+    same((await get(api, name, id)).body.reason, reason, 'the last reason that was given');
+  });
   t('settleMessages tells a message that is gone', async (api) => {
     const { name, receipt } = await delivered(api);
     await api.call('purgeQueue', { path: { queue: name }, expect: 200 });
