@@ -370,7 +370,8 @@ Test(leases, a_replay_asks_for_what_was_asked_first_whatever_was_patched_since)
 
 static struct result acquire_if(struct fixture *f, const char *lease, struct condition condition)
 {
-    struct command command = acquire_command((struct ask){.name = "l", .lease = lease, .owner = "ada"});
+    struct command command =
+        acquire_command((struct ask){.name = "l", .lease = lease, .owner = "ada"});
     command.lease_acquire.condition = condition;
     return fixture_do(f, command);
 }
