@@ -819,8 +819,6 @@ static void mutate(struct draft *d)
     }
 }
 
-/* How jansson reads as we do. */
-
 static bool same_value(struct arena *arena, const struct json *ours, json_t *theirs);
 
 static bool same_members(struct arena *arena, const struct json *ours, json_t *theirs)
