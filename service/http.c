@@ -6,6 +6,7 @@
 #include "service/http.h"
 
 #include "service/answer.h"
+#include "service/half_closed.h"
 #include "service/linger.h"
 #include "service/requests.h"
 
@@ -35,6 +36,7 @@ struct loop {
     int wake; /* eventfd: something is in the inbox, or it is time to stop */
     struct requests requests;
     struct linger_set linger; /* the thread's own: connections that we ended first */
+    int half_closed;          /* the thread's own: connections that the client may end */
     bool started;
 
     pthread_mutex_t mu;
@@ -100,9 +102,12 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
 {
     struct loop *loop = cls;
     (void)context;
-    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
-        const union MHD_ConnectionInfo *info =
-            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        half_closed_watch(loop->half_closed, info->connect_fd);
+    } else {
+        half_closed_forget(loop->half_closed, info->connect_fd);
         linger_add(&loop->linger, info->connect_fd, clock_monotonic_us());
         atomic_fetch_sub(&loop->http->connections, 1);
     }
@@ -211,21 +216,25 @@ static void *run(void *argument)
     struct pollfd fds[] = {{.fd = info->epoll_fd, .events = POLLIN},
                            {.fd = loop->wake, .events = POLLIN},
                            {.fd = loop->linger.epoll, .events = POLLIN},
+                           {.fd = loop->half_closed, .events = POLLIN},
                            {.fd = http->config.listen_socket, .events = POLLIN}};
     bool accepts = loop == &http->loops[0];
     while (!atomic_load_explicit(&http->stopping, memory_order_relaxed)) {
         bool listening = accepts && atomic_load(&http->accepting);
-        poll(fds, listening ? 4 : 3, poll_timeout_ms(loop));
+        poll(fds, listening ? 5 : 4, poll_timeout_ms(loop));
         bool back = (fds[1].revents & POLLIN) != 0 && empty_inbox(loop);
         if (loop->linger.count > 0) {
             linger_run(&loop->linger, clock_monotonic_us());
         }
-        if (listening && (fds[3].revents & POLLIN) != 0) {
+        if (listening && (fds[4].revents & POLLIN) != 0) {
             accept_some(http);
         }
         MHD_run(loop->daemon);
         if (back) {
             MHD_run(loop->daemon); /* the first queues the answers, the second sends them */
+        }
+        if ((fds[3].revents & POLLIN) != 0) {
+            half_closed_run(loop->half_closed);
         }
     }
     return NULL;
@@ -254,13 +263,14 @@ static enum status start_loop(struct http *http, struct loop *loop, struct engin
     loop->requests.back = on_back;
     pthread_mutex_init(&loop->mu, NULL);
     loop->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    loop->half_closed = half_closed_open();
     bool linger = linger_open(&loop->linger);
     enum status status =
         reader_open(http->config.database, http->config.machine, &loop->requests.reader, ret_why);
     if (status != STATUS_OK) {
         return status;
     }
-    if (loop->wake < 0 || !linger || !start_daemon(loop) ||
+    if (loop->wake < 0 || loop->half_closed < 0 || !linger || !start_daemon(loop) ||
         pthread_create(&loop->thread, NULL, run, loop) != 0) {
         snprintf(ret_why, 256, "cannot start an HTTP loop: %s", strerror(errno));
         return STATUS_OUT_OF_MEMORY;
@@ -335,6 +345,7 @@ static void stop_loop(struct loop *loop)
     if (loop->http != NULL) {
         reader_close(loop->requests.reader);
         linger_close(&loop->linger);
+        close(loop->half_closed);
         close(loop->wake);
         pthread_mutex_destroy(&loop->mu);
     }

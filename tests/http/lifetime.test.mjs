@@ -94,6 +94,29 @@ test('connections that are reset before they are looked at leave no descriptor b
   });
 });
 
+// What a client sent, and that it left, may be there at once when the server comes to look.
+test('clients that have left before their bytes are read leave no connection behind', async () => {
+  await withServer([], async (server) => {
+    const whole = put('/v1/sessions/left', {});
+    const ends = [1, 20, whole.length - 1, whole.length];
+    server.kill('SIGSTOP');
+    for (const end of [...ends, ...ends, ...ends, ...ends]) {
+      const gone = await Wire.open(server.port);
+      gone.send(whole.slice(0, end));
+      gone.socket.end();
+    }
+    await pause(50);
+    server.kill('SIGCONT');
+    for (let i = 0; ; i++) {
+      const { body } = await server.ask('GET', '/v1/status');
+      if (body.connections <= 3) break; // the asking client's own
+      assert.ok(i < 100, `${body.connections} connections stay open`);
+      await pause(10);
+    }
+    assert.equal((await server.ask('GET', '/v1/sessions/left')).status, 200, 'the whole request is carried out');
+  });
+});
+
 test('one waiting request too many is refused, and leaves nothing behind', async () => {
   await withServer(['--max-parked', '2'], async (server) => {
     await server.ask('PUT', '/v1/locks/l/leases/a', { owner: 'a' });

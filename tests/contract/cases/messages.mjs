@@ -130,7 +130,7 @@ function receiving(t) {
       headers: { 'Idempotency-Key': key('k') },
     };
     const first = api.call('receiveMessages', { ...call, expect: 200 });
-    await sleep(200);
+    while ((await api.call('getStatus', { expect: 200 })).body.parked_requests === 0) await sleep(10);
     await api.call('receiveMessages', { ...call, expect: '409 idempotency-in-flight' });
     await sent(api, name, [1, 2]);
     const again = await api.call('receiveMessages', { ...call, expect: [200, '409 idempotency-in-flight'] });
