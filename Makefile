@@ -13,9 +13,10 @@ SANITIZE ?=
 WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
             -Wswitch-enum -Wformat=2 $(if $(CI),-Werror)
 CFLAGS   := -std=c17 -D_GNU_SOURCE -I. $(OPT) $(WARN) -pthread -fno-strict-aliasing -MMD -MP $(SANITIZE)
-# libmicrohttpd is linked statically, so that its pages of HTML can be replaced (service/mhd_pages.c).
+# libmicrohttpd is linked statically, so that some of its functions can be replaced (service/mhd_pages.c).
 WRAP     := -Wl,--wrap=MHD_create_response_from_buffer \
-            -Wl,--wrap=MHD_create_response_from_buffer_static -Wl,--wrap=sendmsg
+            -Wl,--wrap=MHD_create_response_from_buffer_static -Wl,--wrap=sendmsg \
+            -Wl,--wrap=MHD_parse_arguments_ -Wl,--wrap=MHD_strx_to_uint64_n_
 LIBS     := -l:libmicrohttpd.a -lgnutls -lsqlite3 -lxxhash -lzstd -lnettle -lm
 LDFLAGS  := -pthread $(WRAP) $(SANITIZE)
 

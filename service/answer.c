@@ -139,25 +139,42 @@ void answer_mark(struct MHD_Response *response, struct arena *arena)
     MHD_add_response_header(response, "Request-Id", make_request_id(arena).at);
 }
 
-static struct text plain_answer(enum status status, struct arena *arena)
+/* An answer that libmicrohttpd does not see, and its connection's last. `fields` are more of them. */
+static struct text plain_answer(struct arena *arena, int http_status, struct text id,
+                                const char *fields, struct text body)
 {
-    struct text body = problem_plain(status, arena);
     return arena_format(arena,
-                        "HTTP/1.1 %d Service Unavailable\r\n"
+                        "HTTP/1.1 %d %s\r\n"
                         "Content-Type: application/problem+json\r\nContent-Length: %zu\r\n"
                         "Ringhold-Node: %s\r\nRinghold-Partition: 0\r\nRequest-Id: %s\r\n"
-                        "Retry-After: 1\r\nConnection: close\r\n\r\n%.*s",
-                        status_info(status)->http, body.len, our_node, make_request_id(arena).at,
-                        (int)body.len, body.at);
+                        "%sConnection: close\r\n\r\n%.*s",
+                        http_status, MHD_get_reason_phrase_for((unsigned)http_status), body.len,
+                        our_node, id.at, fields, (int)body.len, body.at);
+}
+
+static void send_plain(int socket, struct text answer)
+{
+    if (text_given(answer)) {
+        send(socket, answer.at, answer.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+}
+
+void answer_send_past(struct call *call)
+{
+    const struct response *answer = &call->x.response;
+    struct text id = request_id(call), trace = trace_of(call);
+    int64_t took_us = clock_monotonic_us() - call->begun_us;
+    metrics_request(call->x.route, answer->status, took_us);
+    log_request(call, id, trace, took_us);
+    send_plain(call->socket, plain_answer(&call->arena, answer->status, id, "", answer->body));
 }
 
 void answer_turn_away(int socket)
 {
     struct arena arena = ARENA_EMPTY;
-    struct text answer = plain_answer(STATUS_TOO_MANY_CONNECTIONS, &arena);
-    if (text_given(answer)) {
-        send(socket, answer.at, answer.len, MSG_DONTWAIT | MSG_NOSIGNAL);
-    }
+    enum status status = STATUS_TOO_MANY_CONNECTIONS;
+    send_plain(socket, plain_answer(&arena, status_info(status)->http, make_request_id(&arena),
+                                    "Retry-After: 1\r\n", problem_plain(status, &arena)));
     shutdown(socket, SHUT_WR);
     close(socket);
     arena_free(&arena);

@@ -25,8 +25,6 @@
 enum {
     ACCEPTS_AT_ONCE = 64,
     NEW_SOCKETS_MAX = 1024, /* accepted, and not yet taken by their loop */
-    CONNECTION_BYTES =
-        HEAD_BYTES_MAX + 2048, /* libmicrohttpd keeps both heads in it, and clears it each time */
 };
 
 struct loop {

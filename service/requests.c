@@ -66,41 +66,63 @@ static enum MHD_Result note_field(void *cls, enum MHD_ValueKind kind, const char
 }
 
 /* libmicrohttpd 1.0 refuses itself what 0.9.75 loses (http.c asks it to). */
-static bool lost_something(struct call *call, const char *method, const char *version,
-                           const struct head *head)
+static bool lost_something(const struct call *call, const char *method, const char *version,
+                           const struct head *head, size_t head_bytes)
 {
-    if (MHD_VERSION >= 0x01000000) {
-        return false;
-    }
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(call->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-    return info == NULL || !guard_accounts(method, call->x.request.target.len, version,
-                                           head->fields, head->count, method + info->header_size);
+    return MHD_VERSION < 0x01000000 &&
+           !guard_accounts(method, call->x.request.target.len, version, head->fields, head->count,
+                           method + head_bytes);
 }
 
-/* The head is there. What the guard refuses is answered at once, body unread, and the connection closed. */
-static enum MHD_Result on_head(struct call *call, const char *method, const char *version)
+/* Beside such a head libmicrohttpd has no room for an answer's, and would close the connection without one. */
+static bool leaves_no_room(const struct head *head, size_t head_bytes)
+{
+    return head_bytes + head->count * FIELD_NOTE_BYTES > CONNECTION_BYTES - ANSWER_HEAD_BYTES;
+}
+
+static struct guard_verdict refuse(enum status status, const char *why)
+{
+    return (struct guard_verdict){.status = status, .why = why};
+}
+
+static struct guard_verdict judge(const struct call *call, const char *method, const char *version)
 {
     struct head head;
     head.count = 0;
+    MHD_get_connection_values_n(call->connection, MHD_HEADER_KIND, note_field, &head);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(call->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    size_t head_bytes = info == NULL ? CONNECTION_BYTES : info->header_size;
+    if (leaves_no_room(&head, head_bytes)) {
+        return refuse(STATUS_HEADERS_TOO_LARGE,
+                      "The request line and the fields are too large together.");
+    }
+    struct guard_verdict verdict =
+        guard_judge(call->x.request.target, version, head.fields, head.count);
+    bool lost =
+        verdict.status == STATUS_OK && lost_something(call, method, version, &head, head_bytes);
+    return lost ? refuse(STATUS_BAD_REQUEST, "The head has a folded line, a NUL byte, or more than "
+                                             "one space in a row in its request line.")
+                : verdict;
+}
+
+/* The head is there. What is refused is answered at once, body unread, and the connection closed. */
+static enum MHD_Result on_head(struct call *call, const char *method, const char *version)
+{
     call->x.request.method = method_of(method);
     call->x.request.header = head_field;
     call->x.request.source = call;
-    MHD_get_connection_values_n(call->connection, MHD_HEADER_KIND, note_field, &head);
-    struct guard_verdict verdict =
-        guard_judge(call->x.request.target, version, head.fields, head.count);
+    struct guard_verdict verdict = judge(call, method, version);
     call->guarded = true;
-    if (verdict.status == STATUS_OK && lost_something(call, method, version, &head)) {
-        verdict = (struct guard_verdict){
-            .status = STATUS_BAD_REQUEST,
-            .why = "The head has a folded line, a NUL byte, or more than one space in a row in "
-                   "its request line."};
-    }
     if (verdict.status == STATUS_OK) {
         return MHD_YES;
     }
     call->closes = true;
     call_refuse(call, verdict.status, verdict.why);
+    if (verdict.status == STATUS_HEADERS_TOO_LARGE) {
+        answer_send_past(call);
+        return MHD_NO;
+    }
     return answer_send(call);
 }
 

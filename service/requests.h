@@ -14,9 +14,17 @@
 #ifndef RINGHOLD_SERVICE_REQUESTS_H
 #define RINGHOLD_SERVICE_REQUESTS_H
 
+#include "db/limits.h"
 #include "service/call.h"
 
 #include <microhttpd.h>
+
+enum {
+    FIELD_NOTE_BYTES = 56,    /* what libmicrohttpd notes of each field */
+    ANSWER_HEAD_BYTES = 1024, /* no answer's head is larger */
+    /* libmicrohttpd keeps both heads and its notes in so much memory of the connection, and clears it each time. */
+    CONNECTION_BYTES = HEAD_BYTES_MAX + HEADERS_MAX * FIELD_NOTE_BYTES + ANSWER_HEAD_BYTES,
+};
 
 struct requests {
     struct engine *engine;

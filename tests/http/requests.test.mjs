@@ -213,6 +213,43 @@ test('a head of many or long fields is refused', async () => {
   await alive();
 });
 
+test('a target of many parameters is answered, and leaves nothing behind', async () => {
+  const { body: before } = await server.ask('GET', '/v1/status');
+  for (const [path, query, status] of [['/livez', 'a=b&'.repeat(1000), 200], ['/v1/locks', '&'.repeat(4000), 200], ['/v1/locks', 'limit=1&'.repeat(300), 400]]) {
+    const answer = await once(server.port, `GET ${path}?${query} HTTP/1.1\r\nHost: h\r\n\r\n`);
+    assert.equal(answer?.status, status, answer?.text);
+  }
+  const { body: after } = await server.ask('GET', '/v1/status');
+  assert.ok(after.connections <= before.connections + 3);
+});
+
+// libmicrohttpd keeps the head, its notes of each field and the answer's head in one piece of memory.
+test('every head within the limits is served, every other is told so', async () => {
+  for (const fields of [1, 8, 24, 40, 56, 62]) {
+    for (const bytes of [2000, 6000, 7000, 7500, 8000, 8500, 9500, 10000, 10500, 11500, 12500]) {
+      const each = 'a'.repeat(Math.floor((bytes - 60) / fields) - 8);
+      const head = Array.from({ length: fields }, (_, i) => `X${10 + i}: ${each}\r\n`).join('');
+      const answer = await once(server.port, `GET /v1/status HTTP/1.1\r\nHost: h\r\n${head}\r\n`);
+      if (bytes <= 8000) {
+        assert.equal(answer?.status, 200, `${fields} fields, ${bytes} bytes: ${answer?.text}`);
+      } else {
+        expectProblem(answer, 431, 'headers-too-large');
+      }
+    }
+  }
+});
+
+test('a long target and long fields together are told that they are too large', async () => {
+  for (const bytes of [8000, 8100, 8150]) {
+    for (const target of [3000, 4000, 4080, 4200]) {
+      const answer = await once(server.port, `GET /v1/locks?x=${'a'.repeat(target)} HTTP/1.1\r\nHost: h\r\nX: ${'b'.repeat(bytes)}\r\n\r\n`);
+      if (answer?.status === 431) expectProblem(answer, 431, 'headers-too-large');
+      else if (answer?.status === 414) expectProblem(answer, 414, 'uri-too-long');
+      else expectProblem(answer, 400, 'invalid-parameter');
+    }
+  }
+});
+
 test('a request line without end is refused', async () => {
   const wire = await Wire.open(server.port);
   wire.send(`GET /${'a'.repeat(100000)}`);
