@@ -28,7 +28,7 @@ static void replay(struct lock_work *work, struct lock *lock, struct lease *leas
     }
     if (lease->state == LEASE_WAITING && c->wait_ms == 0 && !c->async) {
         answer_held(work->txn, lock, result); /* it would not wait; its place stays */
-        result->refusal.position = lease_position(work->txn, lock, lease->seq);
+        result->refusal.position = line_position(work->txn, lock, lease->seq);
         return;
     }
     if (lease->state == LEASE_WAITING) {

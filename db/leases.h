@@ -141,8 +141,6 @@ struct overdue {
 };
 struct overdue lease_count_overdue(struct txn *txn, const struct lock *lock);
 
-/* How many stand in line before that place; overdue ones, and those whose session has ended, do not. */
-int64_t lease_position(struct txn *txn, const struct lock *lock, int64_t seq);
 struct lease_view lease_view_of(const struct lease *lease, const struct lock *lock,
                                 int64_t position);
 

@@ -92,7 +92,7 @@ static void answer_set(struct set *set, struct result *result)
     for (size_t i = 0; i < set->count; i++) {
         const struct lease *lease = &set->leases[i];
         int64_t position = lease->state == LEASE_WAITING
-                               ? lease_position(set->work.txn, set->locks[i], lease->seq)
+                               ? line_position(set->work.txn, set->locks[i], lease->seq)
                                : 0;
         views[i] = lease_view_of(lease, set->locks[i], position);
     }

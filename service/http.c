@@ -33,8 +33,8 @@ struct loop {
     pthread_t thread;
     int wake; /* eventfd: something is in the inbox, or it is time to stop */
     struct requests requests;
-    struct linger_set linger; /* the thread's own: connections that we ended first */
-    int half_closed;          /* the thread's own: connections that the client may end */
+    struct linger_set linger;       /* the thread's own: connections that we ended first */
+    struct half_closed half_closed; /* the thread's own: connections that the client may end */
     bool started;
 
     pthread_mutex_t mu;
@@ -99,14 +99,12 @@ static void on_connection(void *cls, struct MHD_Connection *connection, void **c
                           enum MHD_ConnectionNotificationCode code)
 {
     struct loop *loop = cls;
-    (void)context;
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    int socket = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-        half_closed_watch(loop->half_closed, info->connect_fd);
+        *context = half_closed_watch(&loop->half_closed, socket);
     } else {
-        half_closed_forget(loop->half_closed, info->connect_fd);
-        linger_add(&loop->linger, info->connect_fd, clock_monotonic_us());
+        half_closed_forget(&loop->half_closed, *context);
+        linger_add(&loop->linger, socket, clock_monotonic_us());
         atomic_fetch_sub(&loop->http->connections, 1);
     }
 }
@@ -214,7 +212,7 @@ static void *run(void *argument)
     struct pollfd fds[] = {{.fd = info->epoll_fd, .events = POLLIN},
                            {.fd = loop->wake, .events = POLLIN},
                            {.fd = loop->linger.epoll, .events = POLLIN},
-                           {.fd = loop->half_closed, .events = POLLIN},
+                           {.fd = loop->half_closed.epoll, .events = POLLIN},
                            {.fd = http->config.listen_socket, .events = POLLIN}};
     bool accepts = loop == &http->loops[0];
     while (!atomic_load_explicit(&http->stopping, memory_order_relaxed)) {
@@ -232,8 +230,9 @@ static void *run(void *argument)
             MHD_run(loop->daemon); /* the first queues the answers, the second sends them */
         }
         if ((fds[3].revents & POLLIN) != 0) {
-            half_closed_run(loop->half_closed);
+            half_closed_note(&loop->half_closed);
         }
+        half_closed_tell(&loop->half_closed);
     }
     return NULL;
 }
@@ -261,14 +260,13 @@ static enum status start_loop(struct http *http, struct loop *loop, struct engin
     loop->requests.back = on_back;
     pthread_mutex_init(&loop->mu, NULL);
     loop->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    loop->half_closed = half_closed_open();
-    bool linger = linger_open(&loop->linger);
+    bool watches = half_closed_open(&loop->half_closed), lingers = linger_open(&loop->linger);
     enum status status =
         reader_open(http->config.database, http->config.machine, &loop->requests.reader, ret_why);
     if (status != STATUS_OK) {
         return status;
     }
-    if (loop->wake < 0 || loop->half_closed < 0 || !linger || !start_daemon(loop) ||
+    if (loop->wake < 0 || !watches || !lingers || !start_daemon(loop) ||
         pthread_create(&loop->thread, NULL, run, loop) != 0) {
         snprintf(ret_why, 256, "cannot start an HTTP loop: %s", strerror(errno));
         return STATUS_OUT_OF_MEMORY;
@@ -343,7 +341,7 @@ static void stop_loop(struct loop *loop)
     if (loop->http != NULL) {
         reader_close(loop->requests.reader);
         linger_close(&loop->linger);
-        close(loop->half_closed);
+        half_closed_close(&loop->half_closed);
         close(loop->wake);
         pthread_mutex_destroy(&loop->mu);
     }

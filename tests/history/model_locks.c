@@ -278,10 +278,15 @@ static void tell_lease(struct model *model, const struct m_lease *lease)
     model_tell(model, EVENT_LEASE, model->locks[lease->lock].name, lease->id);
 }
 
-static void change_lease(struct model *model, struct m_lease *lease)
+static void renumber(struct model *model, struct m_lease *lease)
 {
     grown_change(&lease->version, model->revision_floor);
     model->locks[lease->lock].changed = true;
+}
+
+static void change_lease(struct model *model, struct m_lease *lease)
+{
+    renumber(model, lease);
     tell_lease(model, lease);
 }
 
@@ -304,9 +309,10 @@ static void insert(struct model *model, struct m_lease lease)
             (model->lease_count - 1 - at) * sizeof lease);
     model->leases[at] = lease;
     model->locks[lease.lock].there = true;
-    change_lease(model, &model->leases[at]);
+    renumber(model, &model->leases[at]);
     grown_change(&model->leases[at].ticket, model->revision_floor);
     if (lease.state == LEASE_HELD) {
+        tell_lease(model, &model->leases[at]); /* nobody waits for a place in line to be there */
         hold(model, &model->leases[at]);
     }
 }

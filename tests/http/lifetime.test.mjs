@@ -118,6 +118,28 @@ test('clients that have left before their bytes are read leave no connection beh
   });
 });
 
+// While a request is committed, what is pipelined behind it stays unread, and the close behind that too.
+test('clients that leave behind an unfinished second request leave no connection behind', async () => {
+  await withServer([], async (server) => {
+    const second = `GET /v1/status HTTP/1.1\r\nHost: h\r\nX: ${'x'.repeat(7500)}`;
+    server.kill('SIGSTOP');
+    for (let i = 0; i < 12; i++) {
+      const gone = await Wire.open(server.port);
+      gone.send(put(`/v1/sessions/first-${i}`, {}) + second);
+      gone.socket.end();
+    }
+    await pause(50);
+    server.kill('SIGCONT');
+    for (let i = 0; ; i++) {
+      const { body } = await server.ask('GET', '/v1/status');
+      if (body.connections <= 3) break; // the asking client's own
+      assert.ok(i < 100, `${body.connections} connections stay open`);
+      await pause(10);
+    }
+    assert.equal((await server.ask('GET', '/v1/sessions/first-11')).status, 200);
+  });
+});
+
 test('one waiting request too many is refused, and leaves nothing behind', async () => {
   await withServer(['--max-parked', '2'], async (server) => {
     await server.ask('PUT', '/v1/locks/l/leases/a', { owner: 'a' });
