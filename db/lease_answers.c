@@ -45,7 +45,7 @@ void lease_drop_abandoned(struct lock_work *work, struct lock *lock, const struc
 {
     bool known = lease->state == LEASE_HELD && lease->collected;
     if (!known && !lease->async && lease->ticket == ticket) {
-        lease_end(work, lock, lease, &(struct ending){.reason = REASON_NONE});
+        lease_leave(work, lock, lease);
     }
 }
 

@@ -66,9 +66,22 @@ static bool may_ask(struct lock_work *work, const struct lock *lock, const struc
     return answer_session(work->txn, c->session, lock->name, result);
 }
 
+/* Who is back in an old place may stand before others, and even be the next. */
+static void answer_back(struct lock_work *work, struct lock *lock, struct lease *lease,
+                        struct result *result)
+{
+    lock->look = true;
+    line_finish(work);
+    if (lease_find(work, lock, lease->id, lease) && lease_collect_now(work, lease)) {
+        result->status = STATUS_CREATED;
+    }
+    answer_lease(work->txn, lock, lease, result);
+}
+
 /* Stands the lease in line, unless there is a reason not to. */
 static void stand_in_line(struct lock_work *work, struct lock *lock, struct lease *lease,
-                          const struct lease_acquire *c, struct result *result)
+                          const struct lease_acquire *c, const struct place *left,
+                          struct result *result)
 {
     struct wish wish = {lock, c->mode, c->permits};
     if (!wishes_may_wait(work, c->owner, &wish, 1, c->wait_ms > 0 || c->async, result)) {
@@ -76,26 +89,32 @@ static void stand_in_line(struct lock_work *work, struct lock *lock, struct leas
     }
     lease->state = LEASE_WAITING;
     lease->due_ms = lease_wait_until(work->txn, c->wait_ms, c->async);
+    lease->seq = lease_return(work->txn, lock, lease->id, left, lease->request_hash);
+    bool is_back = lease->seq != 0;
     lease_insert(work, lock, lease);
     result->status = STATUS_WAITING;
     result->shape = SHAPE_LEASE;
     result->lease = lease_view_of(lease, lock, lock->waiters - 1);
+    if (is_back) {
+        answer_back(work, lock, lease, result);
+    }
 }
 
 static void acquire_anew(struct lock_work *work, struct lock *lock, const struct lease_acquire *c,
-                         struct result *result)
+                         const struct place *left, struct result *result)
 {
     if (!may_ask(work, lock, c, result)) {
         return;
     }
     struct lease lease = lease_from(work->txn, c);
     if (!wish_is_free(work, &(struct wish){lock, c->mode, c->permits})) {
-        stand_in_line(work, lock, &lease, c, result);
+        stand_in_line(work, lock, &lease, c, left, result);
         return;
     }
     lease.state = LEASE_HELD;
     lease.collected = true;
     lease.due_ms = work->txn->now.lease_now_ms + c->ttl_ms;
+    lease_return(work->txn, lock, lease.id, left, lease.request_hash);
     lease_insert(work, lock, &lease);
     result->status = STATUS_CREATED;
     answer_lease(work->txn, lock, &lease, result);
@@ -115,10 +134,11 @@ void lease_acquire(struct txn *txn, const struct lease_acquire *command, struct 
         return;
     }
     line_finish(&work); /* if it was found, and ended by that */
-    if (lease_ended(txn, lock, command->lease, result)) {
+    struct place left;
+    if (lease_ended_or_left(txn, lock, command->lease, result, &left)) {
         result->status = STATUS_LEASE_ENDED;
     } else if (txn_check(&command->condition, false, 0, result) == STATUS_OK) {
-        acquire_anew(&work, lock, command, result);
+        acquire_anew(&work, lock, command, &left, result);
         line_finish(&work);
     }
 }
@@ -314,13 +334,15 @@ void lease_release(struct txn *txn, const struct lease_release *command, struct 
     struct lock_work work = lock_work_begin(txn, LINE_STEPS_MAX);
     struct lock *lock = lock_load(&work, command->name);
     struct lease lease;
+    struct place left;
     line_settle(&work, lock);
     if (lease_find(&work, lock, command->lease, &lease)) {
         if (txn_check(&command->condition, true, lease.version, result) == STATUS_OK) {
             lease_end(&work, lock, &lease, &(struct ending){.reason = REASON_RELEASED});
         }
-    } else if (lease_ended(txn, lock, command->lease, result) &&
-               result->reason != REASON_RELEASED) {
+    } else if (!lease_ended_or_left(txn, lock, command->lease, result, &left)) {
+        lease_return(txn, lock, command->lease, &left, 0); /* it wants the place no more */
+    } else if (result->reason != REASON_RELEASED) {
         result->status = STATUS_LEASE_ENDED;
     }
     line_finish(&work);

@@ -347,24 +347,6 @@ bool lease_find(struct lock_work *work, struct lock *lock, struct text id, struc
     return true;
 }
 
-bool lease_ended(struct txn *txn, const struct lock *lock, struct text id, struct result *result)
-{
-    static const char FIND[] =
-        "SELECT reason, reason_text FROM ended_leases WHERE lock = ?1 AND lease = ?2";
-    if (lock->id == 0) {
-        return false;
-    }
-    QUERY(q, txn->sql, FIND);
-    bind_int(&q, lock->id);
-    bind_text(&q, id);
-    if (!query_row(&q)) {
-        return false;
-    }
-    result->reason = col_int(&q, 0);
-    result->reason_text = col_text(&q, 1, txn->arena);
-    return true;
-}
-
 enum status lease_look(struct txn *txn, const struct lock *lock, struct text id, struct lease *ret,
                        struct result *result)
 {

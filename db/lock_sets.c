@@ -199,8 +199,23 @@ static void replay(struct set *set, const struct lock_set_acquire *c, struct res
     answer_set(set, result);
 }
 
-/* Writes all members, in that state. */
-static void insert_members(struct set *set, const struct lock_set_acquire *c,
+/* The place that the set left, if all members left one and the same; forgets it. 0: there is none. */
+static int64_t return_members(struct set *set, int64_t hash)
+{
+    int64_t seq = 0;
+    for (size_t i = 0; i < set->count; i++) {
+        struct txn *txn = set->work.txn;
+        struct result ended;
+        struct place left;
+        lease_ended_or_left(txn, set->locks[i], set->lease, &ended, &left);
+        int64_t its = lease_return(txn, set->locks[i], set->lease, &left, hash);
+        seq = i == 0 || its == seq ? its : 0;
+    }
+    return seq;
+}
+
+/* Writes all members, in that state. True: in the place that they had left. */
+static bool insert_members(struct set *set, const struct lock_set_acquire *c,
                            enum lease_state state)
 {
     struct txn *txn = set->work.txn;
@@ -218,12 +233,28 @@ static void insert_members(struct set *set, const struct lock_set_acquire *c,
                            .collected = !in_line,
                            .async = c->async,
                            .in_set = in_line};
+    int64_t seq = return_members(set, common.request_hash);
+    common.seq = in_line ? seq : 0;
     for (size_t i = 0; i < set->count; i++) {
         set->leases[i] = common;
         set->leases[i].mode = c->locks.at[i].mode;
         set->leases[i].permits = c->locks.at[i].permits;
         lease_insert(&set->work, set->locks[i], &set->leases[i]);
         common.seq = set->leases[0].seq;
+    }
+    return in_line && seq != 0;
+}
+
+/* As answer_back of lease_commands.c: back in its old place, the set may stand before others, and even be the next. */
+static void run_lines(struct set *set, struct result *result)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        set->locks[i]->look = true;
+    }
+    line_finish(&set->work);
+    look_for_members(set);
+    if (collect_members(set)) {
+        result->status = STATUS_CREATED;
     }
 }
 
@@ -261,8 +292,10 @@ static void acquire_anew(struct set *set, const struct lock_set_acquire *c, stru
         result->status = STATUS_CREATED;
     } else if (wishes_may_wait(&set->work, c->owner, wishes, set->count, c->wait_ms > 0 || c->async,
                                result)) {
-        insert_members(set, c, LEASE_WAITING);
         result->status = STATUS_WAITING;
+        if (insert_members(set, c, LEASE_WAITING)) {
+            run_lines(set, result);
+        }
     } else {
         return;
     }

@@ -156,6 +156,8 @@ enum status exchange_condition(struct exchange *x,
 enum status exchange_page(struct exchange *x, struct page *ret); /* limit, cursor */
 /* The `next_cursor` for a page that ends at this key. */
 struct text exchange_cursor(struct exchange *x, struct text after);
+/* Reads Prefer: wait (RFC 7240) into the exchange; it wins over what is there. */
+void exchange_prefer_wait(struct exchange *x);
 /* Reads wait_ms, Prefer: wait, respond-async and If-None-Match into the exchange. */
 enum status exchange_watch(struct exchange *x);
 /* A query parameter as an integer between the bounds; `absent` where it is missing. */

@@ -28,7 +28,7 @@ static struct text queue_of(const struct exchange *x)
 static bool attribute_valid(const struct json *member)
 {
     size_t len = json_key(member).len;
-    return len >= 1 && len <= ATTRIBUTE_NAME_BYTES_MAX && json_is(member, JSON_KIND_STRING);
+    return len >= 1 && len <= ATTRIBUTE_NAME_BYTES_MAX;
 }
 
 static struct text read_attributes(struct fields *fields)
@@ -45,7 +45,7 @@ static struct text read_attributes(struct fields *fields)
     for (const struct json *m = json_first(object); m != NULL; m = json_next(m)) {
         if (!attribute_valid(m)) {
             field_refuse(fields, STATUS_INVALID_FIELD, "attributes",
-                         "must be texts by names of 1 to %d bytes.", ATTRIBUTE_NAME_BYTES_MAX);
+                         "must have names of 1 to %d bytes.", ATTRIBUTE_NAME_BYTES_MAX);
         }
     }
     return compact;
@@ -164,7 +164,11 @@ static bool write_content(struct exchange *x, struct json_out *out,
     out_member_raw(out, "body", text_given(body) ? body : TEXT("null"));
     out_member_raw(out, "attributes",
                    text_given(message->attributes) ? message->attributes : TEXT("{}"));
-    out_member_text_if(out, "group", message->group);
+    if (text_given(message->group)) {
+        out_member_text(out, "group", message->group);
+    } else {
+        out_member_raw(out, "group", TEXT("null"));
+    }
     out_member_int(out, "priority", message->priority);
     out_member_instant(out, "enqueued_at", message->enqueued_at_ms);
     return text_given(body);
@@ -247,6 +251,7 @@ static enum status parse_receive(struct exchange *x)
         .lease_ms = field_int(&fields, "lease_ms", 1, MESSAGE_LEASE_MS_MAX, ABSENT),
         .consumer = field_text(&fields, "consumer", 1, CONSUMER_BYTES_MAX, false)};
     x->wait_ms = field_int(&fields, "wait_ms", 0, WAIT_MS_MAX, 0);
+    exchange_prefer_wait(x);
     x->topic = (struct topic){.kind = EVENT_READY, .name = queue_of(x)};
     return fields_end(&fields);
 }

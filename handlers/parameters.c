@@ -213,12 +213,23 @@ struct text exchange_cursor(struct exchange *x, struct text after)
 
 /* ---- long polls --------------------------------------------------------------------------------------------------- */
 
+void exchange_prefer_wait(struct exchange *x)
+{
+    struct text prefer = x->request.header(x->request.source, "Prefer");
+    struct text wait = text_given(prefer) ? parse_preference(prefer, "wait") : TEXT_ABSENT;
+    int64_t seconds;
+    /* RFC 7240: a preference that is not understood is ignored. */
+    if (text_given(wait) && parse_decimal(wait, &seconds)) {
+        x->wait_ms = seconds < WAIT_MS_MAX / 1000 ? seconds * 1000 : WAIT_MS_MAX;
+        exchange_header(x, "Preference-Applied",
+                        arena_format(x->arena, "wait=%lld", (long long)(x->wait_ms / 1000)));
+    }
+}
+
 enum status exchange_watch(struct exchange *x)
 {
     struct text prefer = x->request.header(x->request.source, "Prefer");
     struct text none = x->request.header(x->request.source, "If-None-Match");
-    struct text wait = text_given(prefer) ? parse_preference(prefer, "wait") : TEXT_ABSENT;
-    int64_t seconds;
     enum status status =
         exchange_parameter_int(x, "wait_ms", 0, INT64_MAX, x->wait_ms, &x->wait_ms);
     /* A cap, as for Prefer: who would wait longer is told 304 by then, and asks again. */
@@ -229,12 +240,7 @@ enum status exchange_watch(struct exchange *x)
     if (status != STATUS_OK) {
         return status;
     }
-    /* RFC 7240: a preference that is not understood is ignored. */
-    if (text_given(wait) && parse_decimal(wait, &seconds)) {
-        x->wait_ms = seconds < WAIT_MS_MAX / 1000 ? seconds * 1000 : WAIT_MS_MAX;
-        exchange_header(x, "Preference-Applied",
-                        arena_format(x->arena, "wait=%lld", (long long)(x->wait_ms / 1000)));
-    }
+    exchange_prefer_wait(x);
     x->async = text_given(prefer) && text_given(parse_preference(prefer, "respond-async"));
     return STATUS_OK;
 }

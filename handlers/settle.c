@@ -94,7 +94,8 @@ static void read_item(struct fields *parent, const char *name, size_t index,
     if (item != NULL && action == SETTLE_EXTEND) {
         item->lease_ms = field_int(&fields, "lease_ms", 1, MESSAGE_LEASE_MS_MAX, REQUIRED);
     } else if (item != NULL) {
-        item->reason = field_text(&fields, "reason", 1, REASON_BYTES_MAX, false);
+        struct text reason = field_text(&fields, "reason", 0, MESSAGE_REASON_BYTES_MAX, false);
+        item->reason = reason.len > 0 ? reason : TEXT_ABSENT;
     }
     fields_absorb(parent, fields_end(&fields));
 }

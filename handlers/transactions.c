@@ -18,11 +18,14 @@ static struct text operation_header(const void *source, const char *name)
     return strcmp(name, "If-Match") == 0 ? *if_match : TEXT_ABSENT;
 }
 
+/* "17": the tag of a version, which is never a weak one. */
 static bool is_etag(struct text said)
 {
     struct text opaque;
+    int64_t version;
     bool weak;
-    return parse_next_etag(&said, &weak, &opaque) && said.len == 0;
+    return parse_next_etag(&said, &weak, &opaque) && said.len == 0 && !weak &&
+           parse_decimal(opaque, &version);
 }
 
 /* A version, or what the header If-Match would say: its ETag, or *. */
@@ -148,7 +151,10 @@ static enum status parse_operation(struct exchange *x, struct fields *parent, si
     if (status != STATUS_OK) {
         return refuse_operation(x, index, one, status);
     }
-    if (index == 0) {
+    if (one->routing_key.len == 0) { /* a token that can be of no session: it is found nowhere */
+        return STATUS_OK;
+    }
+    if (x->routing_key.len == 0) {
         x->routing_key = one->routing_key;
     } else if (!text_equal(x->routing_key, one->routing_key)) {
         return exchange_refuse(x, STATUS_CROSS_PARTITION, "operations",

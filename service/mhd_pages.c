@@ -9,6 +9,7 @@
 #include "handlers/problem.h"
 #include "service/answer.h"
 
+#include <ctype.h>
 #include <sys/socket.h>
 
 /* The names that --wrap gives. */
@@ -116,15 +117,21 @@ enum MHD_Result __wrap_MHD_parse_arguments_(struct MHD_Connection *connection,
 }
 
 /*
- * The size of a chunk. 0.9.75 waits for the end of its line without a bound: once the line fills the buffer nothing is
- * read any more, not even that the client has gone, and libmicrohttpd asks to be called again at once, until the
- * connection's timeout. So a size has a bounded number of digits, and nothing behind it: an extension, which no client of
- * this API sends and 1.0.1 does not get right, is malformed. Looking at the byte behind the digits is safe: behind a
- * connection's buffer lies at least the Host field's entry.
+ * The size of a chunk: the digits that `digits` begins with, of which 0.9.75 passes just the digits, 1.0 all that it has
+ * read. 0.9.75 waits for the end of the line without a bound: once the line fills the buffer nothing is read any more, not
+ * even that the client has gone, and libmicrohttpd asks to be called again at once, until the connection's timeout. So a
+ * size has a bounded number of digits, and nothing behind it: an extension, which no client of this API sends and 1.0.1
+ * does not get right, is malformed. Looking at the byte behind the digits is safe: behind a connection's buffer lies at
+ * least the Host field's entry.
  */
 size_t __wrap_MHD_strx_to_uint64_n_(const char *digits, size_t len, uint64_t *ret)
 {
     enum { CHUNK_DIGITS_MAX = 16 };
-    bool malformed = len > CHUNK_DIGITS_MAX || digits[len] == ';';
-    return malformed ? len + 1 : __real_MHD_strx_to_uint64_n_(digits, len, ret);
+    size_t count = 0;
+    while (count < len && count <= CHUNK_DIGITS_MAX && isxdigit((unsigned char)digits[count])) {
+        count++;
+    }
+    bool malformed = count > CHUNK_DIGITS_MAX || digits[count] == ';';
+    size_t no_size = MHD_VERSION >= 0x01000000 ? 0 : len + 1;
+    return malformed ? no_size : __real_MHD_strx_to_uint64_n_(digits, len, ret);
 }

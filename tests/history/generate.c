@@ -483,9 +483,75 @@ static void lease_change(gen g, struct command *c)
     }
 }
 
+/* What was asked for with the lease. */
+static struct lease_acquire request_of(gen g, const struct m_lease *lease, bool may_wait)
+{
+    return (struct lease_acquire){.name = g->model->locks[lease->lock].name,
+                                  .lease = lease->id,
+                                  .owner = lease->owner,
+                                  .session = lease->session,
+                                  .metadata = lease->metadata,
+                                  .ttl_ms = lease->ttl_ms,
+                                  .mode = lease->mode,
+                                  .permits = lease->permits,
+                                  .wait_ms = may_wait ? wait(g) : 0,
+                                  .lock_delay_ms = lease->lock_delay_ms,
+                                  .async = may_wait && often(g, 30),
+                                  .condition = UNCONDITIONAL};
+}
+
+/* The same for the set that left its places with that member. */
+static struct lock_set_acquire set_request_of(gen g, const struct m_lease *left, bool may_wait)
+{
+    struct lock_set_member *members = arena_zalloc(g->model->arena, LOCK_SET_MAX, sizeof *members);
+    size_t count = 0;
+    for (size_t i = 0; i < g->model->ended_count; i++) {
+        const struct m_ended *ended = &g->model->ended[i];
+        if (ended->reason == REASON_LEFT && ended->left.set == left->set) {
+            members[count++] = (struct lock_set_member){g->model->locks[ended->lock].name,
+                                                        ended->left.mode, ended->left.permits};
+        }
+    }
+    struct lease_acquire one = request_of(g, left, may_wait);
+    return (struct lock_set_acquire){.lease = one.lease,
+                                     .owner = one.owner,
+                                     .session = one.session,
+                                     .metadata = one.metadata,
+                                     .ttl_ms = one.ttl_ms,
+                                     .wait_ms = one.wait_ms,
+                                     .lock_delay_ms = one.lock_delay_ms,
+                                     .locks = {members, count},
+                                     .async = one.async,
+                                     .condition = UNCONDITIONAL};
+}
+
+/* The request of who hung up last, again. False: nobody has of late. */
+static bool come_back(gen g, struct command *c, bool may_wait)
+{
+    size_t at = g->model->ended_count;
+    while (at > 0 && g->model->ended[at - 1].reason != REASON_LEFT) {
+        at--;
+    }
+    if (at == 0) {
+        return false;
+    }
+    const struct m_lease *left = &g->model->ended[at - 1].left;
+    if (left->set != 0) {
+        c->kind = COMMAND_LOCK_SET_ACQUIRE;
+        c->lock_set_acquire = set_request_of(g, left, may_wait);
+    } else {
+        c->kind = COMMAND_LEASE_ACQUIRE;
+        c->lease_acquire = request_of(g, left, may_wait);
+    }
+    return true;
+}
+
 static void lock_command(gen g, struct command *c, bool in_transaction)
 {
     int64_t n = below(g, 100);
+    if (often(g, 8) && come_back(g, c, !in_transaction)) {
+        return;
+    }
     if (n < 36) {
         c->kind = COMMAND_LEASE_ACQUIRE;
         c->lease_acquire = lease_acquire_of(g, !in_transaction);

@@ -123,7 +123,7 @@ Test(json_in, nesting_is_bounded)
     struct reading *r = read_body(fits);
     cr_expect(text_given(field_any(&r->fields, "d", 1000, true)));
     ends(r, STATUS_OK, NULL, NULL);
-    ends(read_body(deep), STATUS_NESTING_TOO_DEEP, NULL, "64");
+    ends(read_body(deep), STATUS_NESTING_TOO_DEEP, NULL, "256");
     ends(read_body(abyss), STATUS_NESTING_TOO_DEEP, NULL, NULL);
     free(fits);
     free(deep);

@@ -539,6 +539,90 @@ Test(leases, renewing_with_a_ttl_makes_it_the_leases_own)
     fixture_close(&f);
 }
 
+/* Bob, then cyd, wait for what ada holds; bob's client hangs up. */
+static void bob_hangs_up(struct fixture *f)
+{
+    fixture_open(f);
+    ACQUIRE(f, "l", "a", "ada");
+    int64_t ticket = ACQUIRE(f, "l", "b", "bob", .wait_ms = WAIT_MS).lease.ticket;
+    ACQUIRE(f, "l", "c", "cyd", .wait_ms = WAIT_MS);
+    abandon(f, "l", "b", ticket);
+    expect_status(get_lease(f, "l", "b"), STATUS_LEASE_NOT_FOUND);
+    cr_expect_eq(get_lock(f, "l").lock.waiter_count, 1);
+}
+
+Test(leases, who_hung_up_and_comes_back_finds_its_place_in_line)
+{
+    struct fixture f;
+    bob_hangs_up(&f);
+    fixture_pass(&f, WAIT_MS / 2);
+    struct result back = ACQUIRE(&f, "l", "b", "bob", .wait_ms = WAIT_MS);
+    expect_status(back, STATUS_WAITING);
+    cr_expect_eq(back.lease.position, 0);
+    cr_expect_eq(get_lease(&f, "l", "c").lease.position, 1);
+    cr_expect_eq(machine_counters(f.machine).ended_leases, 0);
+    release(&f, "l", "a");
+    cr_expect(is_held(&f, "l", "b"));
+    cr_expect(is_waiting(&f, "l", "c"));
+    fixture_close(&f);
+}
+
+Test(leases, who_hung_up_holds_nobody_back)
+{
+    struct fixture f;
+    bob_hangs_up(&f);
+    release(&f, "l", "a");
+    cr_expect(is_held(&f, "l", "c"));
+    collect(&f, "l", "c");
+    release(&f, "l", "c");
+    expect_status(ACQUIRE(&f, "l", "d", "dan"), STATUS_CREATED);
+    release(&f, "l", "d");
+    expect_status(ACQUIRE(&f, "l", "b", "bob", .wait_ms = WAIT_MS), STATUS_CREATED);
+    cr_expect_eq(machine_counters(f.machine).ended_leases, 3);
+    fixture_close(&f);
+}
+
+Test(leases, a_place_that_was_left_is_gone_for_another_request_when_the_wait_is_over_or_cancelled)
+{
+    for (int how = 0; how < 3; how++) {
+        struct fixture f;
+        bob_hangs_up(&f);
+        struct ask ask = {.name = "l", .lease = "b", .owner = "bob", .wait_ms = 3 * WAIT_MS};
+        ACQUIRE(&f, "l", "c", "cyd", .wait_ms = 2 * WAIT_MS);
+        if (how == 0) {
+            ask.ttl_ms = 77;
+        } else if (how == 1) {
+            fixture_pass(&f, WAIT_MS);
+        } else {
+            expect_status(release(&f, "l", "b"), STATUS_OK);
+        }
+        struct result anew = acquire(&f, ask);
+        expect_status(anew, STATUS_WAITING);
+        cr_expect_eq(anew.lease.position, 1, "case %d", how);
+        cr_expect_eq(machine_counters(f.machine).ended_leases, 0);
+        fixture_close(&f);
+    }
+}
+
+Test(leases, who_comes_back_to_the_head_of_the_line_is_served_at_once_where_there_is_room)
+{
+    struct fixture f;
+    fixture_open(&f);
+    put_lock(&f, "l", 2, 0);
+    ACQUIRE(&f, "l", "a1", "ada");
+    ACQUIRE(&f, "l", "a2", "ada");
+    int64_t ticket = ACQUIRE(&f, "l", "b", "bob", .wait_ms = WAIT_MS).lease.ticket;
+    ACQUIRE(&f, "l", "c", "cyd", .wait_ms = WAIT_MS, .permits = 2);
+    abandon(&f, "l", "b", ticket);
+    release(&f, "l", "a1"); /* room for one: not enough for cyd */
+    struct result back = ACQUIRE(&f, "l", "b", "bob", .wait_ms = WAIT_MS);
+    expect_status(back, STATUS_CREATED);
+    cr_expect_eq(back.lease.state, LEASE_HELD);
+    cr_expect_eq(back.lease.lease_expires_ms, f.now.lease_now_ms + TTL_MS);
+    cr_expect(is_waiting(&f, "l", "c"));
+    fixture_close(&f);
+}
+
 Test(leases, a_grant_that_nobody_collects_lapses_and_the_next_in_line_is_served)
 {
     struct fixture f;

@@ -176,6 +176,26 @@ Test(lock_sets, a_replay_finds_the_set_in_any_order_and_another_request_does_not
     fixture_close(&f);
 }
 
+Test(lock_sets, a_set_that_was_abandoned_comes_back_to_its_place)
+{
+    struct fixture f;
+    fixture_open(&f);
+    ACQUIRE(&f, "k~a", "a", "ada");
+    int64_t ticket =
+        SET(&f, "k~a k~b", "s", "bob", .wait_ms = WAIT_MS).lock_set.members.at[0].ticket;
+    ACQUIRE(&f, "k~a", "c", "cyd", .wait_ms = WAIT_MS);
+    abandon_set(&f, "k~a k~b", "s", ticket);
+    cr_expect_eq(count_waiting(&f), 1);
+    struct result back = SET(&f, "k~b k~a", "s", "bob", .wait_ms = WAIT_MS);
+    expect_status(back, STATUS_WAITING);
+    cr_expect_eq(back.lock_set.members.at[1].position, 0);
+    release(&f, "k~a", "a");
+    cr_expect(is_held(&f, "k~a", "s"));
+    cr_expect(is_held(&f, "k~b", "s"));
+    cr_expect(is_waiting(&f, "k~a", "c"));
+    fixture_close(&f);
+}
+
 static struct result set_if(struct fixture *f, struct condition condition)
 {
     static const struct lock_set_member MEMBERS[] = {{{"k~a", 3}, LEASE_EXCLUSIVE, 1},

@@ -19,6 +19,15 @@ export const line = (api, name, body = {}) =>
 
 const release = (api, { name, lease }) => api.call('releaseLease', { path: { name, lease }, expect: 204 });
 
+/** When that many stand in the lock's line: how long a request is on its way nobody can say. */
+async function lineOf(api, name, count) {
+  for (;;) {
+    const { body } = await api.call('getLock', { path: { name }, expect: 200 });
+    if (body.waiter_count >= count) return body;
+    await sleep(10);
+  }
+}
+
 const get = (api, { name, lease }, expect = 200) => api.call('getLease', { path: { name, lease }, expect });
 
 async function expired(api, body = {}) {
@@ -164,7 +173,7 @@ function acquiring(t) {
       headers: { 'Idempotency-Key': key('k') },
     };
     const first = api.call('createLease', { ...call, expect: 201 });
-    await sleep(200);
+    await lineOf(api, name, 1);
     await api.call('createLease', { ...call, expect: '409 idempotency-in-flight' });
     await release(api, held);
     await first;
@@ -176,10 +185,9 @@ function waiting(t) {
     const name = key('lock');
     const held = await acquire(api, name);
     const first = acquire(api, name, { owner: 'first', wait_ms: 20000 });
-    await sleep(100);
+    await lineOf(api, name, 1);
     const second = acquire(api, name, { owner: 'second', wait_ms: 20000 });
-    await sleep(100);
-    const { body: lock } = await api.call('getLock', { path: { name }, expect: 200 });
+    const lock = await lineOf(api, name, 2);
     same(
       lock.waiters.map((one) => [one.owner, one.position]),
       [

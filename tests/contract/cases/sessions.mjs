@@ -404,6 +404,12 @@ function patching(t) {
     same(answer.body.data, { keep: 1, deep: { a: 1, c: 3 }, list: [null] }, 'data');
     same([answer.body.version, answer.body.idle_ttl_ms], [2, 5000], 'version and idle_ttl_ms');
   });
+  t('patchSession keeps and removes what has a NUL in it', async (api) => {
+    const { id } = await put(api, { 'a\u0000b': 1, a: '\u0000' });
+    const body = { data: { 'a\u0000b': null, '\u0000': 'x\u0000' } };
+    const answer = await api.call('patchSession', { path: { id }, body, expect: 200 });
+    same(answer.body.data, { a: '\u0000', '\u0000': 'x\u0000' }, 'data');
+  });
   t('patchSession puts defaults back where it is given null', async (api) => {
     const { id } = await put(api, { a: 1 });
     await api.call('patchSession', {
