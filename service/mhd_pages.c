@@ -121,8 +121,11 @@ enum MHD_Result __wrap_MHD_parse_arguments_(struct MHD_Connection *connection,
  * read. 0.9.75 waits for the end of the line without a bound: once the line fills the buffer nothing is read any more, not
  * even that the client has gone, and libmicrohttpd asks to be called again at once, until the connection's timeout. So a
  * size has a bounded number of digits, and nothing behind it: an extension, which no client of this API sends and 1.0.1
- * does not get right, is malformed. Looking at the byte behind the digits is safe: behind a connection's buffer lies at
- * least the Host field's entry.
+ * does not get right, is malformed. Where none of the bytes was taken for a number, both versions look at the first one:
+ * a digit means a number too large, a 413; so it must not be left there.
+ *
+ * Looking at the byte behind the digits is safe: behind a connection's buffer lies at least the Host field's entry. It may
+ * not have come yet; then it is no remainder of the body (requests.c wipes what it has read).
  */
 size_t __wrap_MHD_strx_to_uint64_n_(const char *digits, size_t len, uint64_t *ret)
 {
@@ -131,7 +134,9 @@ size_t __wrap_MHD_strx_to_uint64_n_(const char *digits, size_t len, uint64_t *re
     while (count < len && count <= CHUNK_DIGITS_MAX && isxdigit((unsigned char)digits[count])) {
         count++;
     }
-    bool malformed = count > CHUNK_DIGITS_MAX || digits[count] == ';';
-    size_t no_size = MHD_VERSION >= 0x01000000 ? 0 : len + 1;
-    return malformed ? no_size : __real_MHD_strx_to_uint64_n_(digits, len, ret);
+    if (count > CHUNK_DIGITS_MAX || digits[count] == ';') {
+        *(char *)(uintptr_t)digits = '?';
+        return 0;
+    }
+    return __real_MHD_strx_to_uint64_n_(digits, len, ret);
 }

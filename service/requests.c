@@ -152,6 +152,9 @@ static enum MHD_Result on_body(struct call *call, const char *bytes, size_t *len
 {
     call_body(call, bytes, *len);
     call->body_seen += *len;
+    /* What comes next overwrites it in the connection's buffer, maybe not at once: the byte behind a chunk's size that has
+       not come yet would be one of these (mhd_pages.c). */
+    memset((char *)(uintptr_t)bytes, 0, *len);
     *len = 0;
     /* A little too much is read to its end, so that the client sees its 413; an endless body is cut off. */
     return call->body_seen <= 8 * (size_t)BODY_BYTES_MAX ? MHD_YES : MHD_NO;

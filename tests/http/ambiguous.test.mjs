@@ -2,6 +2,7 @@
 // a clean close, and what hides behind it is never taken for a second request.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { Server } from './server.mjs';
 import { Wire, expectProblem, once } from './wire.mjs';
 
@@ -170,6 +171,20 @@ test('a chunked body with trailers is read', async () => {
   const answer = await wire.answer();
   assert.equal(answer.status, 201, answer.text);
   assert.deepEqual(answer.json.data, { n: 1 });
+  wire.end();
+});
+
+// The body's bytes are still in the server's buffer, behind a size that has come without its end.
+test("a chunk's size is not taken together with what was read before it", async () => {
+  const wire = await Wire.open(server.port);
+  wire.send('PUT /v1/sessions/semicolons HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n');
+  for (const part of ['18\r\n{"data":{"n":"', ';;;;;;;"}}\r\n', '0', '\r\n\r\n']) {
+    wire.send(part);
+    await setTimeout(50);
+  }
+  const answer = await wire.answer();
+  assert.equal(answer.status, 201, answer.text);
+  assert.deepEqual(answer.json.data, { n: ';;;;;;;' });
   wire.end();
 });
 
