@@ -16,12 +16,12 @@ CFLAGS   := -std=c17 -D_GNU_SOURCE -I. $(OPT) $(WARN) -pthread -fno-strict-alias
 # libmicrohttpd is linked statically, so that its pages of HTML can be replaced (service/mhd_pages.c).
 WRAP     := -Wl,--wrap=MHD_create_response_from_buffer \
             -Wl,--wrap=MHD_create_response_from_buffer_static -Wl,--wrap=sendmsg
-LIBS     := -l:libmicrohttpd.a -lgnutls -lsqlite3 -lxxhash -lzstd -lnettle -lm
+LIBS     := -l:libmicrohttpd.a -lgnutls -lsqlite3 -lxxhash -lzstd -lnettle -luv -lm
 LDFLAGS  := -pthread $(WRAP) $(SANITIZE)
 
 DB       := $(wildcard db/*.c)
 HANDLERS := $(wildcard handlers/*.c)
-SERVICE  := $(wildcard service/*.c)
+SERVICE  := $(wildcard service/*.c service/cluster/*.c)
 UNIT     := $(wildcard tests/unit/*.c) tests/crash/faulty_vfs.c tests/crash/play.c tests/crash/test_faults.c
 SOURCES  := $(DB) $(HANDLERS) $(SERVICE) $(UNIT) $(wildcard bench/*.c tests/*/*.c)
 
@@ -159,7 +159,7 @@ coverage: packages-test
 
 # ---- checks that run nothing -----------------------------------------------------------------------------------------
 
-C_FILES := $(wildcard db/*.[ch] handlers/*.[ch] service/*.[ch] bench/*.[ch] tests/*/*.[ch])
+C_FILES := $(wildcard db/*.[ch] handlers/*.[ch] service/*.[ch] service/cluster/*.[ch] bench/*.[ch] tests/*/*.[ch])
 
 ## make lint         compilers' warnings, format, layers, sizes, shell scripts, openapi.yaml
 lint: packages-test
