@@ -16,7 +16,7 @@ CFLAGS   := -std=c17 -D_GNU_SOURCE -I. $(OPT) $(WARN) -pthread -fno-strict-alias
 # libmicrohttpd is linked statically, so that its pages of HTML can be replaced (service/mhd_pages.c).
 WRAP     := -Wl,--wrap=MHD_create_response_from_buffer \
             -Wl,--wrap=MHD_create_response_from_buffer_static -Wl,--wrap=sendmsg
-LIBS     := -l:libmicrohttpd.a -lgnutls -lsqlite3 -lxxhash -lzstd -lnettle -luv -lm
+LIBS     := -l:libmicrohttpd.a -lgnutls -lsqlite3 -lxxhash -lzstd -lnettle -luv -lcurl -lm
 LDFLAGS  := -pthread $(WRAP) $(SANITIZE)
 
 DB       := $(wildcard db/*.c)
@@ -67,6 +67,11 @@ $(BUILD)/history: $(call objects,$(wildcard tests/history/*.c) $(DB)) $(BUILD)/f
 	@echo "  LINK $@"
 	$(Q)$(CC) $(LDFLAGS) $(filter %.o,$^) $(LIBS) -ljansson -o $@
 
+$(BUILD)/drive-proxy: $(BUILD)/tests/cluster/drive_proxy.o $(call objects,$(DB) $(wildcard service/cluster/*.c) service/clock.c) \
+        $(BUILD)/flags
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS) $(filter %.o,$^) $(LIBS) -o $@
+
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "  CC   $<"
@@ -99,10 +104,11 @@ $(BUILD)/flags: always
 
 ## make test         every test: units, the program's own behaviour, the HTTP contract
 test: packages-test
-	@$(PARTS) $(BUILD)/ringhold $(BUILD)/unit $(BUILD)/history node_modules/.done
+	@$(PARTS) $(BUILD)/ringhold $(BUILD)/unit $(BUILD)/history $(BUILD)/drive-proxy node_modules/.done
 	$(BUILD)/unit
 	$(BUILD)/history
 	tests/process/run.sh $(BUILD)/ringhold
+	tests/process/proxy.sh $(BUILD)/ringhold $(BUILD)/drive-proxy
 	tests/process/readme.sh $(BUILD)/ringhold
 	tests/http/run.sh $(BUILD)/ringhold
 	node tests/contract/run.mjs --server $(BUILD)/ringhold
@@ -127,17 +133,20 @@ SANITIZED := ASAN_OPTIONS=abort_on_error=1:detect_leaks=1 UBSAN_OPTIONS=halt_on_
 check-asan: packages-test
 	@$(PARTS) BUILD=$(BUILD)/asan OPT='-O1 -g -fno-omit-frame-pointer' \
 	    SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined' \
-	    $(BUILD)/asan/ringhold $(BUILD)/asan/unit node_modules/.done
+	    $(BUILD)/asan/ringhold $(BUILD)/asan/unit $(BUILD)/asan/drive-proxy node_modules/.done
 	$(SANITIZED) $(BUILD)/asan/unit
 	$(SANITIZED) tests/process/run.sh $(BUILD)/asan/ringhold
+	$(SANITIZED) tests/process/proxy.sh $(BUILD)/asan/ringhold $(BUILD)/asan/drive-proxy
 	$(SANITIZED) tests/http/run.sh $(BUILD)/asan/ringhold
 	$(SANITIZED) node tests/contract/run.mjs --server $(BUILD)/asan/ringhold
 
 ## make check-tsan   the server under ThreadSanitizer and load
 check-tsan: packages-test
-	@$(PARTS) $(BUILD)/bench-load
-	@$(PARTS) BUILD=$(BUILD)/tsan OPT='-O1 -g' SANITIZE=-fsanitize=thread $(BUILD)/tsan/ringhold
+	@$(PARTS) $(BUILD)/bench-load $(BUILD)/ringhold
+	@$(PARTS) BUILD=$(BUILD)/tsan OPT='-O1 -g' SANITIZE=-fsanitize=thread \
+	    $(BUILD)/tsan/ringhold $(BUILD)/tsan/drive-proxy
 	tests/process/tsan.sh $(BUILD)/tsan/ringhold $(BUILD)/bench-load
+	tests/process/proxy.sh $(BUILD)/ringhold $(BUILD)/tsan/drive-proxy
 
 ## make bench        Ringhold beside its peers on this machine; writes docs/benchmarks.md (bench/README.md)
 bench: packages-build

@@ -78,6 +78,18 @@ enum {
     /* the process */
     CONNECTIONS_MAX_DEFAULT = 16384,
     PARKED_MAX_DEFAULT = 12288,
+
+    /* requests that are forwarded to the instance that owns what they name */
+    PROXY_FORWARDS_MAX = 16384, /* at a time */
+    PROXY_PEER_FORWARDS_MAX =
+        8192, /* at a time to one instance; each has a connection of its own */
+    PROXY_ANSWER_HEAD_BYTES_MAX = 16 * 1024,
+    PROXY_ANSWER_BODY_BYTES_MAX =
+        32 * 1024 * 1024,        /* a page or a receive with everything escaped */
+    PROXY_CONNECT_MS_MAX = 1500, /* time for one lost SYN to be sent again */
+    PROXY_IDLE_SECONDS =
+        60, /* an older connection is not used again: the other side may be closing it */
+    PROXY_SILENCE_SECONDS = 10, /* without an acknowledgement by the peer's kernel: it is gone */
 };
 
 #define TTL_MS_DEFAULT (30 * SECOND_MS)
