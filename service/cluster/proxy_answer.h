@@ -8,7 +8,8 @@
 #include "db/arena.h"
 #include "service/cluster/proxy_headers.h"
 
-/* The answer that a forward gets. All of it lives in the forward's arena. */
+/* The answer that a forward gets. All of it lives in the forward's arena; its texts are NUL-terminated behind their
+   lengths. */
 struct proxy_answer {
     int status;
     struct proxy_header *headers; /* those that travel, as they came */
