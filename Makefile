@@ -21,7 +21,7 @@ LDFLAGS  := -pthread $(WRAP) $(SANITIZE)
 
 DB       := $(wildcard db/*.c)
 HANDLERS := $(wildcard handlers/*.c)
-SERVICE  := $(wildcard service/*.c)
+SERVICE  := $(wildcard service/*.c service/*/*.c)
 UNIT     := $(wildcard tests/unit/*.c) tests/crash/faulty_vfs.c tests/crash/play.c tests/crash/test_faults.c
 SOURCES  := $(DB) $(HANDLERS) $(SERVICE) $(UNIT) $(wildcard bench/*.c tests/*/*.c)
 
@@ -159,7 +159,7 @@ coverage: packages-test
 
 # ---- checks that run nothing -----------------------------------------------------------------------------------------
 
-C_FILES := $(wildcard db/*.[ch] handlers/*.[ch] service/*.[ch] bench/*.[ch] tests/*/*.[ch])
+C_FILES := $(wildcard db/*.[ch] handlers/*.[ch] service/*.[ch] service/*/*.[ch] bench/*.[ch] tests/*/*.[ch])
 
 ## make lint         compilers' warnings, format, layers, sizes, shell scripts, openapi.yaml
 lint: packages-test

@@ -1,9 +1,11 @@
 #include "db/codec.h"
 
+#include "db/varint.h"
+
 #include <stdlib.h>
 
 /* No command or result of ours nests deeper or lists more; bytes that say otherwise are not ours. */
-enum { VARINT_BYTES_MAX = 10, NESTING_MAX = 4, LIST_ELEMENTS_MAX = 16384 };
+enum { NESTING_MAX = 4, LIST_ELEMENTS_MAX = 16384 };
 
 /* What LIST, COMMANDS and RESULTS fields look like, whatever they are lists of. */
 struct list {
@@ -29,12 +31,7 @@ static void put_bytes(struct writer *w, const void *bytes, size_t len)
 static void put_varint(struct writer *w, uint64_t n)
 {
     unsigned char bytes[VARINT_BYTES_MAX];
-    size_t len = 0;
-    while (n >= 0x80) {
-        bytes[len++] = (unsigned char)(n | 0x80);
-        n >>= 7;
-    }
-    bytes[len++] = (unsigned char)n;
+    size_t len = varint_write(n, bytes);
     put_bytes(w, bytes, len);
 }
 
@@ -167,19 +164,7 @@ struct input {
 
 static bool get_varint(struct input *in, uint64_t *ret)
 {
-    uint64_t n = 0;
-    for (unsigned shift = 0; shift < 64 && in->at < in->end; shift += 7) {
-        uint64_t byte = *in->at++;
-        if (shift == 63 && byte > 1) {
-            return false;
-        }
-        n |= (byte & 0x7f) << shift;
-        if (byte < 0x80) {
-            *ret = n;
-            return shift == 0 || byte != 0; /* one encoding a number */
-        }
-    }
-    return false;
+    return varint_read(&in->at, in->end, ret);
 }
 
 static bool get_int(struct input *in, int64_t *ret)

@@ -78,6 +78,16 @@ enum {
     /* the process */
     CONNECTIONS_MAX_DEFAULT = 16384,
     PARKED_MAX_DEFAULT = 12288,
+
+    /* the cluster */
+    MEMBERS_MAX = 64, /* a set of members is a 64-bit word */
+    PARTITIONS_MAX = 1024,
+    REPLICAS_MAX = 5,
+    SLOTS_MAX = REPLICAS_MAX + 1, /* replicas of a partition while one of them moves */
+    MEMBER_WEIGHT_MAX = 1000,
+    MEMBER_ADDRESS_BYTES_MAX =
+        271, /* a host name of 253 bytes, a scheme before it, a port behind it */
+    PLACEMENT_STEPS_MAX = MEMBERS_MAX, /* steps that placement proposes at once */
 };
 
 #define TTL_MS_DEFAULT (30 * SECOND_MS)
