@@ -42,13 +42,13 @@
  *                                     LEAVING ─────────────────► (none)
  *                                        holds no replica any more
  *
- *     | from \ step | JOIN    | UP      | DOWN    | LEAVE    | DROP    | CHANGE |
- *     |-------------|---------|---------|---------|----------|---------|--------|
+ *     | from \ step | JOIN    | UP      | DOWN    | LEAVE    | DROP    | CHANGE  |
+ *     |-------------|---------|---------|---------|----------|---------|---------|
  *     | (none)      | JOINING | refused | refused | refused  | refused | refused |
- *     | JOINING     | refused | ACTIVE  | refused | LEAVING  | refused | same   |
- *     | ACTIVE      | refused | refused | DOWN    | LEAVING¹ | refused | same   |
- *     | DOWN        | refused | ACTIVE  | refused | LEAVING¹ | refused | same   |
- *     | LEAVING     | refused | refused | refused | refused  | (none)² | same   |
+ *     | JOINING     | refused | ACTIVE  | refused | LEAVING  | refused | same    |
+ *     | ACTIVE      | refused | refused | DOWN    | LEAVING¹ | refused | same    |
+ *     | DOWN        | refused | ACTIVE  | refused | LEAVING¹ | refused | same    |
+ *     | LEAVING     | refused | refused | refused | refused  | (none)² | same    |
  *
  *     ¹ while another member is active or down. ² when it holds nothing.
  *
@@ -133,7 +133,7 @@ struct placement_view {
     struct {
         uint64_t leader;      /* the member that leads the group, 0 where none is known */
         member_set caught_up; /* whose log is close behind the leader's */
-        bool settled;         /* the group's configuration is what this table says */
+        bool settled;         /* the group follows this table's partition: heard since it changed */
     } partitions[PARTITIONS_MAX];
 };
 
