@@ -16,12 +16,13 @@ CFLAGS   := -std=c17 -D_GNU_SOURCE -I. $(OPT) $(WARN) -pthread -fno-strict-alias
 # libmicrohttpd is linked statically, so that its pages of HTML can be replaced (service/mhd_pages.c).
 WRAP     := -Wl,--wrap=MHD_create_response_from_buffer \
             -Wl,--wrap=MHD_create_response_from_buffer_static -Wl,--wrap=sendmsg
-LIBS     := -l:libmicrohttpd.a -lgnutls -lsqlite3 -lxxhash -lzstd -lnettle -lm
+# libraft is linked statically too: the version that was tested is the one that runs.
+LIBS     := -l:libmicrohttpd.a -lgnutls -lsqlite3 -lxxhash -lzstd -lnettle -l:libraft.a -luv -llz4 -lm
 LDFLAGS  := -pthread $(WRAP) $(SANITIZE)
 
 DB       := $(wildcard db/*.c)
 HANDLERS := $(wildcard handlers/*.c)
-SERVICE  := $(wildcard service/*.c)
+SERVICE  := $(wildcard service/*.c service/cluster/*.c)
 UNIT     := $(wildcard tests/unit/*.c) tests/crash/faulty_vfs.c tests/crash/play.c tests/crash/test_faults.c
 SOURCES  := $(DB) $(HANDLERS) $(SERVICE) $(UNIT) $(wildcard bench/*.c tests/*/*.c)
 
@@ -63,6 +64,10 @@ $(BUILD)/unit: $(call objects,$(UNIT)) $(LIBRARY) $(BUILD)/flags
 	@echo "  LINK $@"
 	$(Q)$(CC) $(LDFLAGS) $(filter %.o,$^) $(LIBS) -ljansson -lcriterion -o $@
 
+$(BUILD)/cluster: $(call objects,$(wildcard tests/cluster/*.c)) $(LIBRARY) $(BUILD)/flags
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS) $(filter %.o,$^) $(LIBS) -lcriterion -o $@
+
 $(BUILD)/history: $(call objects,$(wildcard tests/history/*.c) $(DB)) $(BUILD)/flags
 	@echo "  LINK $@"
 	$(Q)$(CC) $(LDFLAGS) $(filter %.o,$^) $(LIBS) -ljansson -o $@
@@ -99,8 +104,10 @@ $(BUILD)/flags: always
 
 ## make test         every test: units, the program's own behaviour, the HTTP contract
 test: packages-test
-	@$(PARTS) $(BUILD)/ringhold $(BUILD)/unit $(BUILD)/history node_modules/.done
+	@$(PARTS) $(BUILD)/ringhold $(BUILD)/unit $(BUILD)/history $(BUILD)/cluster node_modules/.done
 	$(BUILD)/unit
+	$(BUILD)/cluster
+	tests/cluster/backports.sh
 	$(BUILD)/history
 	tests/process/run.sh $(BUILD)/ringhold
 	tests/process/readme.sh $(BUILD)/ringhold
@@ -127,8 +134,9 @@ SANITIZED := ASAN_OPTIONS=abort_on_error=1:detect_leaks=1 UBSAN_OPTIONS=halt_on_
 check-asan: packages-test
 	@$(PARTS) BUILD=$(BUILD)/asan OPT='-O1 -g -fno-omit-frame-pointer' \
 	    SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined' \
-	    $(BUILD)/asan/ringhold $(BUILD)/asan/unit node_modules/.done
+	    $(BUILD)/asan/ringhold $(BUILD)/asan/unit $(BUILD)/asan/cluster node_modules/.done
 	$(SANITIZED) $(BUILD)/asan/unit
+	$(SANITIZED) $(BUILD)/asan/cluster
 	$(SANITIZED) tests/process/run.sh $(BUILD)/asan/ringhold
 	$(SANITIZED) tests/http/run.sh $(BUILD)/asan/ringhold
 	$(SANITIZED) node tests/contract/run.mjs --server $(BUILD)/asan/ringhold
@@ -159,7 +167,7 @@ coverage: packages-test
 
 # ---- checks that run nothing -----------------------------------------------------------------------------------------
 
-C_FILES := $(wildcard db/*.[ch] handlers/*.[ch] service/*.[ch] bench/*.[ch] tests/*/*.[ch])
+C_FILES := $(wildcard db/*.[ch] handlers/*.[ch] service/*.[ch] service/cluster/*.[ch] bench/*.[ch] tests/*/*.[ch])
 
 ## make lint         compilers' warnings, format, layers, sizes, shell scripts, openapi.yaml
 lint: packages-test

@@ -75,6 +75,19 @@ enum {
     BATCH_BYTES_MAX = 8 * 1024 * 1024,
     COMMITTER_QUEUE_MAX = 65536,
 
+    /* the cluster: connections between nodes */
+    NODES_MAX = 64,
+    PEER_HANDSHAKE_MS = 3000,
+    PEER_HANDSHAKES_MAX = 1024, /* of incoming connections, at once */
+    PEER_BACKLOG = 512,
+    PEER_SILENCE_MS = 10000,    /* sent, and not even received there: the connection is dead */
+    PEER_NAME_FRESH_MS = 30000, /* how long a looked-up host name is used */
+    PEER_SECRET_BYTES_MIN = 16,
+    PEER_SECRET_BYTES_MAX = 1024,
+    CONTROL_FRAME_BYTES_MAX = 1024 * 1024,
+    CONTROL_CONNECTIONS_MAX = 64,
+    CONTROL_MS = 10000, /* for each frame of a control connection */
+
     /* the process */
     CONNECTIONS_MAX_DEFAULT = 16384,
     PARKED_MAX_DEFAULT = 12288,
