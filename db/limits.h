@@ -88,6 +88,30 @@ enum {
     CONTROL_CONNECTIONS_MAX = 64,
     CONTROL_MS = 10000, /* for each frame of a control connection */
 
+    /* the cluster: a group's replica */
+    REPLICA_UNCOMMITTED_MAX = 32, /* conflicting logs go back an entry each round trip */
+    REPLICA_ENTRY_BYTES_MAX = 2 * 1024 * 1024,
+    /* A segment is allocated before it is written, so that a full disk is met there and nowhere later: whatever is
+       written at once fits into one. Two or three lie ready for each group. */
+    REPLICA_SEGMENT_BYTES = REPLICA_ENTRY_BYTES_MAX + 256 * 1024,
+    REPLICA_MESSAGE_BYTES_MAX = REPLICA_SEGMENT_BYTES - 64 * 1024,
+    REPLICA_PEER_BYTES_MAX =
+        8 * 1024 * 1024,                  /* entries on their way to one member, in our memory */
+    REPLICA_LOG_BYTES = 16 * 1024 * 1024, /* after as much, and after as many, the log is cut */
+    REPLICA_LOG_ENTRIES = 4096,
+    REPLICA_MEMBERS_MAX = 64,
+    REPLICA_ELECTION_MS = 600,
+    REPLICA_HEARTBEAT_MS = 100,
+    REPLICA_UNKNOWN_MS =
+        5000, /* how long after a lost leadership an outcome may still come to light */
+    REPLICA_HOLD_MS = 2000,      /* how long a proposal waits for room on the disk */
+    REPLICA_CHANGE_MS = 5000,    /* how long a change of members waits for what is in flight */
+    REPLICA_CATCH_UP_MAX = 1024, /* entries a member may lag behind and be waited for */
+    REPLICA_SNAPSHOT_RETRY_MS = 1000,
+    REPLICA_INSTALL_MS = 60000, /* an image that was not acknowledged is sent again */
+    REPLICA_DISK_RETRY_MS = 500,
+    REPLICA_RECONNECT_MS = 200,
+
     /* the process */
     CONNECTIONS_MAX_DEFAULT = 16384,
     PARKED_MAX_DEFAULT = 12288,

@@ -198,18 +198,6 @@ bool transport_join_group(struct transport *transport, uint64_t id, struct raft_
     return true;
 }
 
-void transport_leave_group(struct raft_uv_transport *of)
-{
-    struct group *group = of->impl;
-    struct group **at = &group->transport->groups;
-    while (*at != group) {
-        at = &(*at)->next;
-    }
-    *at = group->next;
-    free(group);
-    of->impl = NULL;
-}
-
 /* ---- control ------------------------------------------------------------------------------------------------------ */
 
 struct ask {
@@ -263,7 +251,7 @@ bool transport_ask(struct transport *transport, uint64_t to, const char *host, u
 static void settle(struct transport *transport)
 {
     if (transport->closed == NULL || transport->listening || transport->links.first != NULL ||
-        transport->peers != NULL || transport->controls != NULL) {
+        transport->groups != NULL || transport->peers != NULL || transport->controls != NULL) {
         return;
     }
     void (*closed)(void *) = transport->closed;
@@ -272,6 +260,20 @@ static void settle(struct transport *transport)
     free(transport->secret);
     free(transport);
     closed(context);
+}
+
+void transport_leave_group(struct raft_uv_transport *of)
+{
+    struct group *group = of->impl;
+    struct transport *transport = group->transport;
+    struct group **at = &transport->groups;
+    while (*at != group) {
+        at = &(*at)->next;
+    }
+    *at = group->next;
+    free(group);
+    of->impl = NULL;
+    settle(transport);
 }
 
 static void link_gone(void *context)
@@ -302,7 +304,6 @@ static void controls_closed(void *context)
 
 void transport_close(struct transport *transport, void (*closed)(void *context), void *context)
 {
-    assert(transport->groups == NULL);
     transport->closed = closed;
     transport->closed_context = context;
     transport->listening = true; /* until its callback, which comes last and from the loop */

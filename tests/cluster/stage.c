@@ -1,6 +1,7 @@
 #include "tests/cluster/stage.h"
 
 #include <criterion/criterion.h>
+#include <signal.h>
 #include <time.h>
 
 const unsigned char CLUSTER[PEER_CLUSTER_BYTES] = {1, 2,  3,  4,  5,  6,  7,  8,
@@ -15,6 +16,7 @@ uint64_t stage_now(void)
 
 void stage_open(struct stage *stage)
 {
+    signal(SIGPIPE, SIG_IGN); /* as the server does */
     cr_assert_eq(uv_loop_init(&stage->loop), 0);
 }
 
