@@ -68,6 +68,10 @@ $(BUILD)/cluster: $(call objects,$(wildcard tests/cluster/*.c)) $(LIBRARY) $(BUI
 	@echo "  LINK $@"
 	$(Q)$(CC) $(LDFLAGS) $(filter %.o,$^) $(LIBS) -lcriterion -o $@
 
+$(BUILD)/cluster-node: $(call objects,$(wildcard tests/cluster_node/*.c)) $(LIBRARY) $(BUILD)/flags
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS) $(filter %.o,$^) $(LIBS) -o $@
+
 $(BUILD)/history: $(call objects,$(wildcard tests/history/*.c) $(DB)) $(BUILD)/flags
 	@echo "  LINK $@"
 	$(Q)$(CC) $(LDFLAGS) $(filter %.o,$^) $(LIBS) -ljansson -o $@
@@ -104,10 +108,11 @@ $(BUILD)/flags: always
 
 ## make test         every test: units, the program's own behaviour, the HTTP contract
 test: packages-test
-	@$(PARTS) $(BUILD)/ringhold $(BUILD)/unit $(BUILD)/history $(BUILD)/cluster node_modules/.done
+	@$(PARTS) $(BUILD)/ringhold $(BUILD)/unit $(BUILD)/history $(BUILD)/cluster $(BUILD)/cluster-node node_modules/.done
 	$(BUILD)/unit
 	$(BUILD)/cluster
 	tests/cluster/backports.sh
+	node tests/cluster_node/kill.mjs $(BUILD)/cluster-node --rounds 4
 	$(BUILD)/history
 	tests/process/run.sh $(BUILD)/ringhold
 	tests/process/readme.sh $(BUILD)/ringhold

@@ -100,8 +100,8 @@ enum {
     REPLICA_LOG_BYTES = 16 * 1024 * 1024, /* after as much, and after as many, the log is cut */
     REPLICA_LOG_ENTRIES = 4096,
     REPLICA_MEMBERS_MAX = 64,
-    REPLICA_ELECTION_MS = 600,
-    REPLICA_HEARTBEAT_MS = 100,
+    REPLICA_ELECTION_MS = 400,
+    REPLICA_HEARTBEAT_MS = 80,
     REPLICA_UNKNOWN_MS =
         5000, /* how long after a lost leadership an outcome may still come to light */
     REPLICA_HOLD_MS = 2000,      /* how long a proposal waits for room on the disk */

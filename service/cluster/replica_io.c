@@ -147,7 +147,7 @@ static void commit_first(struct replica *replica, const struct raft_message *mes
     replica->recv(&replica->io, &sign);
 }
 
-static void io_recv(struct raft_io *io, struct raft_message *message)
+void replica_receive(struct raft_io *io, struct raft_message *message)
 {
     struct replica *replica = replica_of_io(io);
     bool install = message->type == RAFT_INSTALL_SNAPSHOT;
@@ -202,7 +202,7 @@ static int io_start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick, ra
 {
     struct replica *replica = replica_of_io(io);
     replica->recv = recv;
-    return replica->inner.start(io, msecs, tick, io_recv);
+    return replica->inner.start(io, msecs, tick, replica_receive);
 }
 
 /* ---- the disk ----------------------------------------------------------------------------------------------------- */

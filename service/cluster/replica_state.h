@@ -180,6 +180,8 @@ static inline bool replica_transferring(const struct replica *replica)
 
 /* replica_io.c: puts ours around the engine's functions. After raft_uv_init. */
 void replica_io_wrap(struct replica *replica);
+/* What the network hands to the engine, once it is started. */
+void replica_receive(struct raft_io *io, struct raft_message *message);
 /* Delivers a message that was put off, when its time has come. */
 void replica_io_turn(struct replica *replica);
 void replica_io_end(struct replica *replica);
