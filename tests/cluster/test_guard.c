@@ -248,22 +248,31 @@ Test(guard, a_new_leader_commits_an_entry_of_its_own_term)
     herd_close(&herd);
 }
 
-/* A replica whose messages to the others are kept back. */
+/* The messages of a replica to the others, which do not get them. */
 static struct {
     struct raft_message last;
     int count, with_entries;
+    struct raft_io_send *held[64];
 } caught;
+
+static int hold_message(struct raft_io *io, struct raft_io_send *request,
+                        const struct raft_message *message, raft_io_send_cb cb)
+{
+    (void)io;
+    request->cb = cb;
+    caught.last = *message;
+    caught.held[caught.count++ % 64] = request;
+    caught.with_entries +=
+        message->type == RAFT_APPEND_ENTRIES && message->append_entries.n_entries > 0;
+    return 0;
+}
 
 static int catch_message(struct raft_io *io, struct raft_io_send *request,
                          const struct raft_message *message, raft_io_send_cb cb)
 {
-    (void)io;
-    request->cb = cb; /* never called: it is on its way for ever */
-    caught.last = *message;
-    caught.count++;
-    caught.with_entries +=
-        message->type == RAFT_APPEND_ENTRIES && message->append_entries.n_entries > 0;
-    return 0;
+    int rc = hold_message(io, request, message, cb);
+    cb(request, 0);
+    return rc;
 }
 
 static void dismiss(struct raft_io_send *request, int status)
@@ -275,25 +284,34 @@ Test(guard, what_is_on_its_way_to_a_silent_member_is_bounded)
 {
     struct herd herd;
     static struct raft_io_send requests[64];
+    static int status;
     struct raft_entry entry = {1, RAFT_COMMAND, {NULL, 1024 * 1024}, NULL};
     struct raft_message message = {
         .type = RAFT_APPEND_ENTRIES, .server_id = 77, .server_address = "x"};
     message.append_entries = (struct raft_append_entries){.entries = &entry, .n_entries = 1};
     herd_open(&herd, 1, 1, 1);
     struct replica *replica = herd.node[0].replica[0];
-    replica->inner.send = catch_message;
+    replica->inner.send = hold_message;
     for (int i = 0; i < 64; i++) {
+        requests[i].data = &status;
         cr_assert_eq(replica->io.send(&replica->io, &requests[i], &message, dismiss), 0);
     }
     cr_assert_eq(caught.count, 64);
     cr_assert_eq(caught.with_entries, REPLICA_PEER_BYTES_MAX / (1024 * 1024));
+    for (int i = 0; i < 64; i++) {
+        caught.held[i]->cb(caught.held[i], RAFT_CANCELED);
+    }
+    replica->inner.send = catch_message;
+    cr_assert_eq(replica->io.send(&replica->io, &requests[0], &message, dismiss), 0);
+    cr_assert_eq(caught.last.append_entries.n_entries, 1); /* there is room again */
     herd_close(&herd);
 }
 
 Test(guard, an_image_goes_with_its_own_term)
 {
     struct herd herd;
-    struct raft_io_send request;
+    int status = 0;
+    struct raft_io_send request = {.data = &status};
     struct raft_message message = {
         .type = RAFT_INSTALL_SNAPSHOT, .server_id = 77, .server_address = "x"};
     message.install_snapshot.last_term = 3;
@@ -333,6 +351,65 @@ Test(guard, who_cannot_store_its_term_takes_part_no_longer)
     cr_assert_eq(caught.count, 0);
     cr_assert_eq(status, RAFT_CANCELED);
     cr_assert_eq(herd_propose(&herd, a, 0, TEXT("x")), REPLICA_STOPPED);
+    herd_close(&herd);
+}
+
+/* Node 2 of three, the others of which are this test. */
+static struct replica *open_lone_follower(struct herd *herd)
+{
+    herd_make(herd, 3, 3, 1);
+    herd_start(herd, 1);
+    struct replica *replica = herd->node[1].replica[0];
+    replica->inner.send = catch_message;
+    return replica;
+}
+
+static void inject(struct replica *replica, struct append what)
+{
+    struct raft_message message = {
+        .type = RAFT_APPEND_ENTRIES, .server_id = 1, .server_address = "0000000000000001"};
+    unsigned count = (unsigned)strlen(what.kinds);
+    message.append_entries = (struct raft_append_entries){
+        .term = what.term,
+        .prev_log_index = what.prev,
+        .prev_log_term = what.prev_term,
+        .leader_commit = what.commit,
+        .entries = count > 0 ? make_entries(what.kinds, what.term) : NULL,
+        .n_entries = count};
+    replica_receive(&replica->io, &message);
+    /* so that it does not stand itself, however slow this machine is */
+    replica->raft.follower_state.randomized_election_timeout = PATIENCE_MS;
+}
+
+Test(guard, a_replica_is_told_first_what_is_committed)
+{
+    struct herd herd;
+    struct replica *replica = open_lone_follower(&herd);
+    struct raft *raft = &replica->raft;
+    inject(replica, (struct append){100, 1, 1, 1, "4"});
+    AWAIT(&herd.stage, raft->last_stored == 2);
+    inject(replica, (struct append){100, 100, 2, 2, "5"});
+    AWAIT(&herd.stage, raft->last_stored == 3);
+    inject(replica, (struct append){101, 100, 2, 2, "c"});
+    cr_assert_eq(raft->configuration.n, 4);
+    AWAIT(&herd.stage, raft->last_stored == 3);
+    herd_close(&herd);
+}
+
+Test(guard, a_replica_votes_once_its_leader_is_silent)
+{
+    struct herd herd;
+    struct replica *replica = open_lone_follower(&herd);
+    struct raft_message message = {
+        .type = RAFT_REQUEST_VOTE, .server_id = 3, .server_address = "0000000000000003"};
+    message.request_vote = (struct raft_request_vote){
+        .version = 2, .term = 101, .candidate_id = 3, .last_log_index = 1, .last_log_term = 1};
+    inject(replica, (struct append){100, 1, 1, 1, ""});
+    uint64_t silent = replica->raft.election_timer_start + replica->raft.election_timeout;
+    AWAIT(&herd.stage, uv_now(&herd.stage.loop) >= silent);
+    replica_receive(&replica->io, &message);
+    cr_assert_eq(caught.last.type, RAFT_REQUEST_VOTE_RESULT);
+    cr_assert(caught.last.request_vote_result.vote_granted);
     herd_close(&herd);
 }
 

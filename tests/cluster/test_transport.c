@@ -183,7 +183,8 @@ Test(transport, a_recorded_handshake_proves_nothing)
     close_scene(&scene);
 }
 
-Test(transport, the_acceptors_own_proof_sent_back_proves_nothing)
+/* A dialer that answers the challenge with what `forge` puts into the proof. */
+static void expect_forgery_fails(void (*forge)(struct attempt *attempt))
 {
     struct scene scene;
     struct hello hello = usual_hello();
@@ -191,28 +192,35 @@ Test(transport, the_acceptors_own_proof_sent_back_proves_nothing)
     open_scene(&scene);
     hello_encode(&hello, attempt.hello);
     hear_challenge(&scene, &attempt);
-    bare_say(attempt.fd, attempt.challenge + VERDICT_BYTES + PEER_NONCE_BYTES, PEER_MAC_BYTES);
+    forge(&attempt);
+    bare_say(attempt.fd, attempt.proof, PROOF_BYTES);
     hear_verdict(&scene, &attempt);
     cr_assert_eq(attempt.verdict, PEER_WRONG_SECRET);
+    cr_assert_null(scene.group.arrived);
     close(attempt.fd);
     close_scene(&scene);
 }
 
+static void send_its_own_back(struct attempt *attempt)
+{
+    memcpy(attempt->proof, attempt->challenge + VERDICT_BYTES + PEER_NONCE_BYTES, PROOF_BYTES);
+}
+
+Test(transport, the_acceptors_own_proof_sent_back_proves_nothing)
+{
+    expect_forgery_fails(send_its_own_back);
+}
+
+static void prove_for_another_group(struct attempt *attempt)
+{
+    attempt->hello[47] ^= 1;
+    peer_mac(SECRET, PEER_DIALER, attempt->hello, attempt->challenge + VERDICT_BYTES,
+             attempt->proof);
+}
+
 Test(transport, the_proof_covers_what_the_hello_said)
 {
-    struct scene scene;
-    struct hello hello = usual_hello();
-    struct attempt attempt;
-    open_scene(&scene);
-    hello_encode(&hello, attempt.hello);
-    hear_challenge(&scene, &attempt);
-    attempt.hello[47] ^= 1; /* another group */
-    peer_mac(SECRET, PEER_DIALER, attempt.hello, attempt.challenge + VERDICT_BYTES, attempt.proof);
-    bare_say(attempt.fd, attempt.proof, PROOF_BYTES);
-    hear_verdict(&scene, &attempt);
-    cr_assert_eq(attempt.verdict, PEER_WRONG_SECRET);
-    close(attempt.fd);
-    close_scene(&scene);
+    expect_forgery_fails(prove_for_another_group);
 }
 
 Test(transport, another_cluster_is_refused)
