@@ -106,9 +106,11 @@ static void put_over(struct image_put *put, int status)
     set_threshold(replica); /* not before: the engine cuts by what it was when it began */
 }
 
+/* Success while the engine closes is none: it would not free what it keeps for the success. */
 static void put_stored(struct raft_io_snapshot_put *inner, int status)
 {
-    put_over(inner->data, status);
+    struct image_put *put = inner->data;
+    put_over(put, put->replica->engine_closing ? RAFT_CANCELED : status);
 }
 
 static void put_work(uv_work_t *work)

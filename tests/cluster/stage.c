@@ -34,7 +34,9 @@ void stage_wait(struct stage *stage)
 {
     uv_timer_t timer;
     uv_timer_init(&stage->loop, &timer);
-    uv_timer_start(&timer, enough, 2, 0);
+    uv_update_time(&stage->loop);
+    uv_timer_start(&timer, enough, 2,
+                   2); /* again, or the loop could run it before it waits, and wait on */
     uv_run(&stage->loop, UV_RUN_ONCE);
     uv_close((uv_handle_t *)&timer, NULL);
     uv_run(&stage->loop, UV_RUN_NOWAIT);

@@ -456,7 +456,7 @@ Test(transport, what_follows_the_handshake_arrives_whole)
     close_pair(&pair);
 }
 
-Test(transport, a_dialer_does_not_prove_itself_to_a_stranger)
+Test(transport, nodes_of_different_secrets_do_not_meet)
 {
     struct pair pair;
     struct dial_note note;
@@ -465,6 +465,43 @@ Test(transport, a_dialer_does_not_prove_itself_to_a_stranger)
     AWAIT(&pair.stage, note.done);
     cr_assert_eq(note.status, RAFT_NOCONNECTION);
     cr_assert_null(note.stream);
+    close_pair(&pair);
+}
+
+/* A socket that listens, and the port it got. */
+static int bare_listen(uint16_t *ret_port)
+{
+    struct sockaddr_in where = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t bytes = sizeof where;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(bind(fd, (struct sockaddr *)&where, sizeof where), 0);
+    cr_assert_eq(listen(fd, 1), 0);
+    cr_assert_eq(getsockname(fd, (struct sockaddr *)&where, &bytes), 0);
+    *ret_port = ntohs(where.sin_port);
+    return fd;
+}
+
+Test(transport, a_dialer_does_not_prove_itself_to_a_stranger)
+{
+    struct pair pair;
+    struct dial_note note;
+    uint16_t port;
+    unsigned char hello[HELLO_BYTES], challenge[CHALLENGE_BYTES], proof[PROOF_BYTES];
+    unsigned char nonce[PEER_NONCE_BYTES] = {1}, mac[PEER_MAC_BYTES] = {2};
+    open_pair(&pair, SECRET);
+    int listener = bare_listen(&port);
+    cr_assert(transport_put_peer(pair.a, THERE, "127.0.0.1", port));
+    cr_assert_eq(dial(&pair.group_a, THERE, &note), 0);
+    int fd = accept(listener, NULL, NULL);
+    cr_assert_eq(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+    cr_assert_eq(bare_hear(&pair.stage, fd, hello, sizeof hello), sizeof hello);
+    challenge_encode(PEER_ACCEPTED, nonce, mac, challenge);
+    bare_say(fd, challenge, sizeof challenge);
+    cr_assert_eq(bare_hear(&pair.stage, fd, proof, sizeof proof), 0);
+    AWAIT(&pair.stage, note.done);
+    cr_assert_eq(note.status, RAFT_NOCONNECTION);
+    close(fd);
+    close(listener);
     close_pair(&pair);
 }
 
