@@ -13,9 +13,10 @@ SANITIZE ?=
 WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
             -Wswitch-enum -Wformat=2 $(if $(CI),-Werror)
 CFLAGS   := -std=c17 -D_GNU_SOURCE -I. $(OPT) $(WARN) -pthread -fno-strict-aliasing -MMD -MP $(SANITIZE)
-# libmicrohttpd is linked statically, so that its pages of HTML can be replaced (service/mhd_pages.c).
+# libmicrohttpd is linked statically, so that some of its functions can be replaced (service/mhd_pages.c).
 WRAP     := -Wl,--wrap=MHD_create_response_from_buffer \
-            -Wl,--wrap=MHD_create_response_from_buffer_static -Wl,--wrap=sendmsg
+            -Wl,--wrap=MHD_create_response_from_buffer_static -Wl,--wrap=sendmsg \
+            -Wl,--wrap=MHD_parse_arguments_ -Wl,--wrap=MHD_strx_to_uint64_n_
 # libraft is linked statically too: the version that was tested is the one that runs.
 LIBS     := -l:libmicrohttpd.a -lgnutls -lsqlite3 -lxxhash -lzstd -lnettle -l:libraft.a -luv -llz4 -lm
 LDFLAGS  := -pthread $(WRAP) $(SANITIZE)
@@ -42,7 +43,7 @@ build: packages-build
 	@$(PARTS) $(BUILD)/ringhold
 
 help:
-	@sed -n 's/^## //p' Makefile
+	@sed -n 's/^## //p' Makefile tests/*/*.mk
 
 ## make build        build/ringhold
 ## make run          build it and serve; ARGS="…" are its flags
@@ -106,7 +107,7 @@ $(BUILD)/flags: always
 
 # ---- tests -----------------------------------------------------------------------------------------------------------
 
-## make test         every test: units, the program's own behaviour, the HTTP contract
+## make test         every test: units, histories, the program, the HTTP front, the contract, short crash and fuzz runs
 test: packages-test
 	@$(PARTS) $(BUILD)/ringhold $(BUILD)/unit $(BUILD)/history $(BUILD)/cluster $(BUILD)/cluster-node node_modules/.done
 	$(BUILD)/unit

@@ -22,6 +22,7 @@
 
 /* The condition of a conditional write. */
 #define IF_MATCH_ANY INT64_C(-1) /* If-Match: * — the resource must exist */
+#define IF_MATCH_NONE INT64_MAX  /* If-Match: what is no version of ours — never holds */
 struct condition {
     int64_t if_match; /* the version it must be at, IF_MATCH_ANY, or ABSENT */
     bool create_only; /* If-None-Match: * — it must not exist */
@@ -101,6 +102,7 @@ struct lease_acquire {
     int64_t wait_ms;
     int64_t lock_delay_ms; /* or ABSENT: the lock's own */
     bool async;            /* Prefer: respond-async: nobody stays on the line for the grant */
+    struct condition condition;
 };
 struct lease_key {
     struct text name;
@@ -125,6 +127,12 @@ struct lease_renew {
     struct text name;
     struct text lease;
     int64_t ttl_ms; /* or ABSENT: as it was acquired */
+    struct condition condition;
+};
+struct lease_release {
+    struct text name;
+    struct text lease;
+    struct condition condition;
 };
 struct lock_key {
     struct text name;
@@ -169,6 +177,7 @@ struct lock_set_acquire {
     int64_t lock_delay_ms;
     struct lock_set_members locks;
     bool async;
+    struct condition condition; /* of the set's version: the newest of its members' */
 };
 struct names {
     const struct text *at;
@@ -346,7 +355,7 @@ struct nothing {
   X(LEASE_GET,        lease_key,        lease_get,        true) \
   X(LEASE_PATCH,      lease_patch,      lease_patch,      false) \
   X(LEASE_RENEW,      lease_renew,      lease_renew,      false) \
-  X(LEASE_RELEASE,    lease_key,        lease_release,    false) \
+  X(LEASE_RELEASE,    lease_release,    lease_release,    false) \
   X(LOCK_GET,         lock_key,         lock_get,         true) \
   X(LOCK_PUT,         lock_put,         lock_put,         false) \
   X(FENCE_CHECK,      fence_check,      fence_check,      true) \
@@ -405,7 +414,7 @@ struct command {
 
 /* Whether a command of this kind changes nothing. */
 bool command_reads(enum command_kind kind);
-/* The kind's name in lower case, for logs and metrics. */
+/* The kind's name in lower case, as tests print it. */
 const char *command_name(enum command_kind kind);
 
 #endif

@@ -45,7 +45,7 @@ void lease_drop_abandoned(struct lock_work *work, struct lock *lock, const struc
 {
     bool known = lease->state == LEASE_HELD && lease->collected;
     if (!known && !lease->async && lease->ticket == ticket) {
-        lease_end(work, lock, lease, &(struct ending){.reason = REASON_NONE});
+        lease_leave(work, lock, lease);
     }
 }
 
@@ -84,7 +84,7 @@ bool answer_session(struct txn *txn, struct text session, struct text name, stru
 void answer_lease(struct txn *txn, const struct lock *lock, const struct lease *lease,
                   struct result *result)
 {
-    int64_t position = lease->state == LEASE_WAITING ? lease_position(txn, lock, lease->seq) : 0;
+    int64_t position = lease->state == LEASE_WAITING ? line_position(txn, lock, lease->seq) : 0;
     result->shape = SHAPE_LEASE;
     result->lease = lease_view_of(lease, lock, position);
 }

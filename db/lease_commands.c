@@ -9,13 +9,14 @@
 
 /* ---- acquiring ---------------------------------------------------------------------------------------------------- */
 
-/* What makes two requests for one lease the same: not how long they wait, nor what they note down. The session is
-   compared by itself, as a rotation changes it. */
+/* What makes two requests for one lease the same: all but how long they wait. The session is compared by itself, as a
+   rotation changes it. */
 static int64_t request_hash(const struct lease_acquire *c)
 {
     const int64_t numbers[] = {c->mode, c->permits, c->ttl_ms, c->lock_delay_ms};
-    XXH64_hash_t owner = XXH3_64bits(c->owner.at, c->owner.len);
-    return (int64_t)XXH3_64bits_withSeed(numbers, sizeof numbers, owner);
+    XXH64_hash_t hash = XXH3_64bits(c->owner.at, c->owner.len);
+    hash = XXH3_64bits_withSeed(c->metadata.at, c->metadata.len, hash);
+    return (int64_t)XXH3_64bits_withSeed(numbers, sizeof numbers, hash);
 }
 
 static void replay(struct lock_work *work, struct lock *lock, struct lease *lease,
@@ -27,7 +28,7 @@ static void replay(struct lock_work *work, struct lock *lock, struct lease *leas
     }
     if (lease->state == LEASE_WAITING && c->wait_ms == 0 && !c->async) {
         answer_held(work->txn, lock, result); /* it would not wait; its place stays */
-        result->refusal.position = lease_position(work->txn, lock, lease->seq);
+        result->refusal.position = line_position(work->txn, lock, lease->seq);
         return;
     }
     if (lease->state == LEASE_WAITING) {
@@ -64,9 +65,22 @@ static bool may_ask(struct lock_work *work, const struct lock *lock, const struc
     return answer_session(work->txn, c->session, lock->name, result);
 }
 
+/* Who is back in an old place may stand before others, and even be the next. */
+static void answer_back(struct lock_work *work, struct lock *lock, struct lease *lease,
+                        struct result *result)
+{
+    lock->look = true;
+    line_finish(work);
+    if (lease_find(work, lock, lease->id, lease) && lease_collect_now(work, lease)) {
+        result->status = STATUS_CREATED;
+    }
+    answer_lease(work->txn, lock, lease, result);
+}
+
 /* Stands the lease in line, unless there is a reason not to. */
 static void stand_in_line(struct lock_work *work, struct lock *lock, struct lease *lease,
-                          const struct lease_acquire *c, struct result *result)
+                          const struct lease_acquire *c, const struct place *left,
+                          struct result *result)
 {
     struct wish wish = {lock, c->mode, c->permits};
     if (!wishes_may_wait(work, c->owner, &wish, 1, c->wait_ms > 0 || c->async, result)) {
@@ -74,26 +88,32 @@ static void stand_in_line(struct lock_work *work, struct lock *lock, struct leas
     }
     lease->state = LEASE_WAITING;
     lease->due_ms = lease_wait_until(work->txn, c->wait_ms, c->async);
+    lease->seq = lease_return(work->txn, lock, lease->id, left, lease->request_hash);
+    bool is_back = lease->seq != 0;
     lease_insert(work, lock, lease);
     result->status = STATUS_WAITING;
     result->shape = SHAPE_LEASE;
     result->lease = lease_view_of(lease, lock, lock->waiters - 1);
+    if (is_back) {
+        answer_back(work, lock, lease, result);
+    }
 }
 
 static void acquire_anew(struct lock_work *work, struct lock *lock, const struct lease_acquire *c,
-                         struct result *result)
+                         const struct place *left, struct result *result)
 {
     if (!may_ask(work, lock, c, result)) {
         return;
     }
     struct lease lease = lease_from(work->txn, c);
     if (!wish_is_free(work, &(struct wish){lock, c->mode, c->permits})) {
-        stand_in_line(work, lock, &lease, c, result);
+        stand_in_line(work, lock, &lease, c, left, result);
         return;
     }
     lease.state = LEASE_HELD;
     lease.collected = true;
     lease.due_ms = work->txn->now.lease_now_ms + c->ttl_ms;
+    lease_return(work->txn, lock, lease.id, left, lease.request_hash);
     lease_insert(work, lock, &lease);
     result->status = STATUS_CREATED;
     answer_lease(work->txn, lock, &lease, result);
@@ -106,17 +126,20 @@ void lease_acquire(struct txn *txn, const struct lease_acquire *command, struct 
     struct lease lease;
     line_settle(&work, lock);
     if (lease_find(&work, lock, command->lease, &lease)) {
-        replay(&work, lock, &lease, command, result);
+        if (txn_check(&command->condition, true, lease.version, result) == STATUS_OK) {
+            replay(&work, lock, &lease, command, result);
+        }
         line_finish(&work);
         return;
     }
     line_finish(&work); /* if it was found, and ended by that */
-    if (lease_ended(txn, lock, command->lease, result)) {
+    struct place left;
+    if (lease_ended_or_left(txn, lock, command->lease, result, &left)) {
         result->status = STATUS_LEASE_ENDED;
-        return;
+    } else if (txn_check(&command->condition, false, 0, result) == STATUS_OK) {
+        acquire_anew(&work, lock, command, &left, result);
+        line_finish(&work);
     }
-    acquire_anew(&work, lock, command, result);
-    line_finish(&work);
 }
 
 /* ---- waiting ------------------------------------------------------------------------------------------------------ */
@@ -268,14 +291,35 @@ void lease_patch(struct txn *txn, const struct lease_patch *command, struct resu
     answer_lease(txn, lock, &lease, result);
 }
 
+/* The ttl begins anew. That alone is no change of the lease, as time passing is none: heartbeats wake nobody. Another
+   ttl is one. */
+static void start_ttl(struct txn *txn, const struct lock *lock, struct lease *lease, int64_t ttl_ms)
+{
+    static const char RENEW[] = "UPDATE leases SET due_ms = ?3, ttl_ms = ?4, version = ?5"
+                                " WHERE lock = ?1 AND state = 1 AND lease = ?2";
+    if (ttl_ms != lease->ttl_ms) {
+        lease->ttl_ms = ttl_ms;
+        lease->version = txn_next_revision(txn);
+        txn_emit(txn, EVENT_LEASE, lock->name, lease->id, 0);
+    }
+    lease->due_ms = txn->now.lease_now_ms + ttl_ms;
+    QUERY(q, txn->sql, RENEW);
+    bind_int(&q, lock->id);
+    bind_text(&q, lease->id);
+    bind_int(&q, lease->due_ms);
+    bind_int(&q, lease->ttl_ms);
+    bind_int(&q, lease->version);
+    query_run(&q);
+    txn_due_lease(txn, lease->due_ms);
+}
+
 void lease_renew(struct txn *txn, const struct lease_renew *command, struct result *result)
 {
-    static const char RENEW[] = "UPDATE leases SET due_ms = ?3, ttl_ms = ?4"
-                                " WHERE lock = ?1 AND state = 1 AND lease = ?2";
     struct lock_work work = lock_work_begin(txn, LINE_STEPS_MAX);
     struct lock *lock = lock_load(&work, command->name);
     struct lease lease;
-    if (!find_to_change(&work, lock, command->lease, &lease, result)) {
+    if (!find_to_change(&work, lock, command->lease, &lease, result) ||
+        txn_check(&command->condition, true, lease.version, result) != STATUS_OK) {
         return;
     }
     if (lease.state == LEASE_WAITING) {
@@ -283,28 +327,25 @@ void lease_renew(struct txn *txn, const struct lease_renew *command, struct resu
         return;
     }
     lease_collect_now(&work, &lease);
-    lease.ttl_ms = command->ttl_ms != ABSENT ? command->ttl_ms : lease.ttl_ms;
-    lease.due_ms = txn->now.lease_now_ms + lease.ttl_ms;
-    QUERY(q, txn->sql, RENEW);
-    bind_int(&q, lock->id);
-    bind_text(&q, lease.id);
-    bind_int(&q, lease.due_ms);
-    bind_int(&q, lease.ttl_ms);
-    query_run(&q);
-    txn_due_lease(txn, lease.due_ms);
+    start_ttl(txn, lock, &lease, command->ttl_ms != ABSENT ? command->ttl_ms : lease.ttl_ms);
     answer_lease(txn, lock, &lease, result);
 }
 
-void lease_release(struct txn *txn, const struct lease_key *command, struct result *result)
+/* A condition is about a lease that is there: one that is gone is released already, and 204 whatever it asks. */
+void lease_release(struct txn *txn, const struct lease_release *command, struct result *result)
 {
     struct lock_work work = lock_work_begin(txn, LINE_STEPS_MAX);
     struct lock *lock = lock_load(&work, command->name);
     struct lease lease;
+    struct place left;
     line_settle(&work, lock);
     if (lease_find(&work, lock, command->lease, &lease)) {
-        lease_end(&work, lock, &lease, &(struct ending){.reason = REASON_RELEASED});
-    } else if (lease_ended(txn, lock, command->lease, result) &&
-               result->reason != REASON_RELEASED) {
+        if (txn_check(&command->condition, true, lease.version, result) == STATUS_OK) {
+            lease_end(&work, lock, &lease, &(struct ending){.reason = REASON_RELEASED});
+        }
+    } else if (!lease_ended_or_left(txn, lock, command->lease, result, &left)) {
+        lease_return(txn, lock, command->lease, &left, 0); /* it wants the place no more */
+    } else if (result->reason != REASON_RELEASED) {
         result->status = STATUS_LEASE_ENDED;
     }
     line_finish(&work);

@@ -130,7 +130,10 @@ void lease_insert(struct lock_work *work, struct lock *lock, struct lease *lease
     lock->changed = true;
     insert_row(txn, lease);
     txn_due_lease(txn, lease->due_ms);
-    emit(txn, lock, lease);
+    if (lease->state == LEASE_HELD) {
+        emit(txn, lock,
+             lease); /* nobody waits for a place in line to be there, but for what becomes of it */
+    }
 }
 
 void lease_grant(struct lock_work *work, struct lock *lock, struct lease *lease)
@@ -344,24 +347,6 @@ bool lease_find(struct lock_work *work, struct lock *lock, struct text id, struc
     return true;
 }
 
-bool lease_ended(struct txn *txn, const struct lock *lock, struct text id, struct result *result)
-{
-    static const char FIND[] =
-        "SELECT reason, reason_text FROM ended_leases WHERE lock = ?1 AND lease = ?2";
-    if (lock->id == 0) {
-        return false;
-    }
-    QUERY(q, txn->sql, FIND);
-    bind_int(&q, lock->id);
-    bind_text(&q, id);
-    if (!query_row(&q)) {
-        return false;
-    }
-    result->reason = col_int(&q, 0);
-    result->reason_text = col_text(&q, 1, txn->arena);
-    return true;
-}
-
 enum status lease_look(struct txn *txn, const struct lock *lock, struct text id, struct lease *ret,
                        struct result *result)
 {
@@ -491,36 +476,6 @@ struct overdue lease_count_overdue(struct txn *txn, const struct lock *lock)
 }
 
 /* ---- showing ------------------------------------------------------------------------------------------------------ */
-
-/* How many of those before `seq` have a session that has ended. */
-static int64_t orphans_before(struct txn *txn, const struct lock *lock, int64_t seq)
-{
-    static const char BOUND[] = "SELECT session FROM leases WHERE lock = ?1 AND state = 0"
-                                " AND seq < ?2 AND due_ms > ?3 AND session IS NOT NULL";
-    int64_t orphans = 0;
-    QUERY(q, txn->sql, BOUND);
-    bind_int(&q, lock->id);
-    bind_int(&q, seq);
-    bind_int(&q, txn->now.lease_now_ms);
-    while (query_row(&q)) {
-        orphans += !lease_session_alive(txn, col_borrow(&q, 0));
-    }
-    return orphans;
-}
-
-int64_t lease_position(struct txn *txn, const struct lock *lock, int64_t seq)
-{
-    static const char COUNT[] = "SELECT count(*), count(session) FROM leases"
-                                " WHERE lock = ?1 AND state = 0 AND seq < ?2 AND due_ms > ?3";
-    QUERY(q, txn->sql, COUNT);
-    bind_int(&q, lock->id);
-    bind_int(&q, seq);
-    bind_int(&q, txn->now.lease_now_ms);
-    if (!query_row(&q)) {
-        return 0;
-    }
-    return col_int(&q, 0) - (col_int(&q, 1) > 0 ? orphans_before(txn, lock, seq) : 0);
-}
 
 struct lease_view lease_view_of(const struct lease *lease, const struct lock *lock,
                                 int64_t position)

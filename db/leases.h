@@ -16,7 +16,7 @@
  *     renew           404              409 not held       held                held, longer     410
  *     patch           404              waiting *1         held                held             410
  *     release         204              ended, released    ended, released     ended, released  204 *2
- *     abandon *3      nothing          none               none                nothing          nothing
+ *     abandon *3      nothing          none *5            none *5             nothing          nothing
  *     its time        –                none *4            ended, expired      ended, expired   none
  *     break           nothing          waiting            ended, revoked      ended, revoked   nothing
  *     session ends    –                ended, session     ended, session      ended, session   nothing
@@ -26,6 +26,7 @@
  *     *1 metadata only; mode: 409 not held       *2 410 unless it had been released
  *     *3 with the ticket of the latest acquire, of a wait that is not async; else nothing
  *     *4 of an async wait: ended, expired. Nobody is on the line to hear it.
+ *     *5 its place is left (struct place): acquire finds it again.
  *
  * Ends by expiry, revocation and session end start the lock-delay; not those of an uncollected lease, whose client
  * never knew of its hold. Members of a lock-set (in_set) wait, are granted and, until collected, end as one.
@@ -71,6 +72,25 @@ struct ending {
 bool lease_find(struct lock_work *work, struct lock *lock, struct text id, struct lease *ret);
 /* How an ended lease ended: fills in reason and reason_text. False where nothing is remembered. */
 bool lease_ended(struct txn *txn, const struct lock *lock, struct text id, struct result *result);
+
+/*
+ * A place in line whose client hung up. Nobody waits for it: it is no lease any more, is not shown, and holds back none
+ * of those behind it. But it is remembered: the same request finds it again until its wait would have been over.
+ */
+struct place {
+    int64_t seq; /* 0: none */
+    int64_t request_hash;
+    int64_t until_ms; /* lease time */
+};
+/* As lease_ended; false with the place where such a one was left. */
+bool lease_ended_or_left(struct txn *txn, const struct lock *lock, struct text id,
+                         struct result *result, struct place *ret_left);
+/* Forgets a place that was left, before a lease of that id is written. Returns the seq for a lease that was asked for
+   by that request: the old one, or 0. */
+int64_t lease_return(struct txn *txn, const struct lock *lock, struct text id,
+                     const struct place *left, int64_t request_hash);
+/* Ends a wait, or a grant that was not collected, and leaves its place. */
+void lease_leave(struct lock_work *work, struct lock *lock, const struct lease *lease);
 /* The same for readers: what lease_find and lease_ended would find, without writing. OK, LEASE_ENDED with its reason,
    or LEASE_NOT_FOUND. */
 enum status lease_look(struct txn *txn, const struct lock *lock, struct text id, struct lease *ret,
@@ -121,18 +141,11 @@ struct overdue {
 };
 struct overdue lease_count_overdue(struct txn *txn, const struct lock *lock);
 
-/* How many stand in line before that place; overdue ones, and those whose session has ended, do not. */
-int64_t lease_position(struct txn *txn, const struct lock *lock, int64_t seq);
 struct lease_view lease_view_of(const struct lease *lease, const struct lock *lock,
                                 int64_t position);
 
 /* Whether a session that a lease is bound to, or absent, lets it live. */
 bool lease_session_alive(struct txn *txn, struct text session);
-
-/* Ends the leases bound to a session, in the transaction that ends it. */
-void leases_end_for_session(struct txn *txn, struct text session);
-/* Binds them to another session instead: it was rotated. */
-void leases_move_session(struct txn *txn, struct text from, struct text to);
 
 /* Forgets ended leases whose time has come, or that are too many; at most `limit`. Returns how many, and tells
    txn_due_wall when the next is due. */

@@ -24,7 +24,7 @@ enum {
     TARGET_BYTES_MAX = 4 * 1024,
     HEADERS_MAX = 64,
     QUERY_PARAMETERS_MAX = 16,
-    JSON_DEPTH_MAX = 64,
+    JSON_DEPTH_MAX = 256,
     PAGE_ITEMS_DEFAULT = 100,
     PAGE_ITEMS_MAX = 1000,
     PAGE_BYTES_MAX = 4 * 1024 * 1024, /* a page ends early rather than grow past this */
@@ -33,7 +33,7 @@ enum {
     IDLE_CONNECTION_SECONDS = 120,
 
     /* sessions */
-    SESSION_DATA_BYTES_MAX = 256 * 1024,
+    SESSION_DATA_BYTES_MAX = BODY_BYTES_MAX, /* what merge patches may add up to */
     SUBJECT_LIMIT_MAX = 10000,
     SESSION_CACHE_BYTES = 64 * 1024 * 1024,
     ROTATION_CHAIN_MAX = 8, /* how many rotations an old id is followed through */
@@ -57,6 +57,8 @@ enum {
         4 * 1024 * 1024, /* a receive hands out no more than this, but at least one message */
     MESSAGE_PRIORITY_MAX = 9,
     MESSAGE_ATTRIBUTES_MAX = 64,
+    MESSAGE_REASON_BYTES_MAX =
+        4096, /* an error's whole text: a nack must not fail for its length */
     MAX_ATTEMPTS_MAX = 1000,
     GROUP_CONCURRENCY_MAX = 1000,
     MAX_DEPTH_MAX = 1000000000,

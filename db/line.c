@@ -2,6 +2,58 @@
 
 #include "db/aggregates.h"
 
+/* ---- looking ------------------------------------------------------------------------------------------------------ */
+
+/* How many of those before `seq` have a session that has ended. */
+static int64_t orphans_before(struct txn *txn, const struct lock *lock, int64_t seq)
+{
+    static const char BOUND[] = "SELECT session FROM leases WHERE lock = ?1 AND state = 0"
+                                " AND seq < ?2 AND due_ms > ?3 AND session IS NOT NULL";
+    int64_t orphans = 0;
+    QUERY(q, txn->sql, BOUND);
+    bind_int(&q, lock->id);
+    bind_int(&q, seq);
+    bind_int(&q, txn->now.lease_now_ms);
+    while (query_row(&q)) {
+        orphans += !lease_session_alive(txn, col_borrow(&q, 0));
+    }
+    return orphans;
+}
+
+static int64_t count_before(struct txn *txn, const struct lock *lock, int64_t seq)
+{
+    static const char COUNT[] = "SELECT count(*), count(session) FROM leases"
+                                " WHERE lock = ?1 AND state = 0 AND seq < ?2 AND due_ms > ?3";
+    QUERY(q, txn->sql, COUNT);
+    bind_int(&q, lock->id);
+    bind_int(&q, seq);
+    bind_int(&q, txn->now.lease_now_ms);
+    if (!query_row(&q)) {
+        return 0;
+    }
+    return col_int(&q, 0) - (col_int(&q, 1) > 0 ? orphans_before(txn, lock, seq) : 0);
+}
+
+static bool stands_last(struct txn *txn, const struct lock *lock, int64_t seq)
+{
+    static const char BEHIND[] =
+        "SELECT 1 FROM leases WHERE lock = ?1 AND state = 0 AND seq > ?2 LIMIT 1";
+    QUERY(q, txn->sql, BEHIND);
+    bind_int(&q, lock->id);
+    bind_int(&q, seq);
+    return !query_row(&q);
+}
+
+/* Whoever has just joined the line asks this, and the line may be long: counting it for each would take minutes for the
+   first ten thousand. Where no time is over, all in the line are alive, and their number is known. */
+int64_t line_position(struct txn *txn, const struct lock *lock, int64_t seq)
+{
+    bool all_alive =
+        txn->now.lease_now_ms < txn->due->lease_ms && txn->now.now_ms < txn->due->wall_ms;
+    return all_alive && stands_last(txn, lock, seq) ? lock->waiters - 1
+                                                    : count_before(txn, lock, seq);
+}
+
 /* ---- granting ----------------------------------------------------------------------------------------------------- */
 
 /* Why a waiting lease is no longer to be served: its deadline is over, or the lock's limit has become too small for

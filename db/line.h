@@ -19,4 +19,12 @@ void line_settle(struct lock_work *work, struct lock *lock);
    writes the locks back. */
 void line_finish(struct lock_work *work);
 
+/* How many stand in line before that place; overdue ones, and those whose session has ended, do not. */
+int64_t line_position(struct txn *txn, const struct lock *lock, int64_t seq);
+
+/* Ends the leases bound to a session, in the transaction that ends it. */
+void leases_end_for_session(struct txn *txn, struct text session);
+/* Binds them to another session instead: it was rotated. */
+void leases_move_session(struct txn *txn, struct text from, struct text to);
+
 #endif

@@ -181,31 +181,48 @@ struct listing {
     struct text last; /* the last name looked at */
 };
 
-static bool listing_is_full(const struct listing *listing)
+static bool page_is_full(const struct listing *listing)
 {
     return (int64_t)listing->items.count >= listing->command->page.limit ||
-           listing->bytes >= PAGE_BYTES_MAX || listing->scanned >= LOCKS_SCANNED_MAX;
+           listing->bytes >= PAGE_BYTES_MAX;
 }
 
-/* Takes locks from `from` on. False: there are no more. */
-static bool list_some(struct txn *txn, struct listing *listing, struct text from, struct text until)
+/* Looks at one lock. False: the page ends before it. A full page is looked past to the next lock that matches, so that
+   a cursor is given only where something stands behind it, or where too many were looked at to know. */
+static bool list_one(struct txn *txn, struct listing *listing, const struct lock *lock)
+{
+    if (listing->scanned >= LOCKS_SCANNED_MAX) {
+        return false;
+    }
+    if (owner_is_there(txn, lock, listing->command->owner)) {
+        if (page_is_full(listing)) {
+            return false;
+        }
+        struct lock_view view = lock_view_of(txn, lock);
+        listing->bytes += bytes_of(&view);
+        listing->items.at[listing->items.count++] = view;
+    }
+    listing->scanned++;
+    listing->last = lock->name;
+    return true;
+}
+
+/* Lists from `from` on. True: there is more behind listing->last. */
+static bool list_all(struct txn *txn, struct listing *listing, struct text from, struct text until)
 {
     enum { CHUNK = 64 };
     struct lock locks[CHUNK];
-    size_t count = locks_page(txn, from, until, CHUNK, locks);
-    for (size_t i = 0; i < count; i++) {
-        if (listing_is_full(listing)) {
-            return true;
+    size_t count;
+    do {
+        count = locks_page(txn, from, until, CHUNK, locks);
+        for (size_t i = 0; i < count; i++) {
+            if (!list_one(txn, listing, &locks[i])) {
+                return true;
+            }
         }
-        listing->scanned++;
-        listing->last = locks[i].name;
-        if (owner_is_there(txn, &locks[i], listing->command->owner)) {
-            struct lock_view view = lock_view_of(txn, &locks[i]);
-            listing->bytes += bytes_of(&view);
-            listing->items.at[listing->items.count++] = view;
-        }
-    }
-    return count == CHUNK;
+        from = count > 0 ? behind_name(txn, listing->last) : from;
+    } while (count == CHUNK);
+    return false;
 }
 
 void lock_list(struct txn *txn, const struct lock_list *command, struct result *result)
@@ -221,11 +238,7 @@ void lock_list(struct txn *txn, const struct lock_list *command, struct result *
     if (listing.items.at == NULL) {
         return;
     }
-    bool more = true;
-    while (more && !listing_is_full(&listing)) {
-        more = list_some(txn, &listing, from, until);
-        from = text_given(listing.last) ? behind_name(txn, listing.last) : from;
-    }
+    bool more = list_all(txn, &listing, from, until);
     result->shape = SHAPE_LOCK_PAGE;
     result->locks.items = listing.items;
     result->locks.next = more ? listing.last : TEXT_ABSENT;

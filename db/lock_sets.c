@@ -92,12 +92,23 @@ static void answer_set(struct set *set, struct result *result)
     for (size_t i = 0; i < set->count; i++) {
         const struct lease *lease = &set->leases[i];
         int64_t position = lease->state == LEASE_WAITING
-                               ? lease_position(set->work.txn, set->locks[i], lease->seq)
+                               ? line_position(set->work.txn, set->locks[i], lease->seq)
                                : 0;
         views[i] = lease_view_of(lease, set->locks[i], position);
     }
     result->shape = SHAPE_LOCK_SET;
     result->lock_set.members = (struct lease_views){views, set->count};
+}
+
+/* A set is as new as the newest of its members. */
+static int64_t version_of(const struct set *set)
+{
+    int64_t newest = 0;
+    for (size_t i = 0; i < set->count; i++) {
+        bool newer = set->there[i] && set->leases[i].version > newest;
+        newest = newer ? set->leases[i].version : newest;
+    }
+    return newest;
 }
 
 /* Not all members are alive. True if that is because the set has ended; the result then says how. */
@@ -146,6 +157,7 @@ static int64_t request_hash(const struct lock_set_acquire *c)
     const int64_t numbers[] = {c->ttl_ms, c->lock_delay_ms, (int64_t)c->locks.count};
     XXH64_hash_t hash =
         XXH3_64bits_withSeed(numbers, sizeof numbers, XXH3_64bits(c->owner.at, c->owner.len));
+    hash = XXH3_64bits_withSeed(c->metadata.at, c->metadata.len, hash);
     for (size_t i = 0; i < c->locks.count; i++) {
         const struct lock_set_member *member = &c->locks.at[i];
         const int64_t wish[] = {member->mode, member->permits};
@@ -187,8 +199,23 @@ static void replay(struct set *set, const struct lock_set_acquire *c, struct res
     answer_set(set, result);
 }
 
-/* Writes all members, in that state. */
-static void insert_members(struct set *set, const struct lock_set_acquire *c,
+/* The place that the set left, if all members left one and the same; forgets it. 0: there is none. */
+static int64_t return_members(struct set *set, int64_t hash)
+{
+    int64_t seq = 0;
+    for (size_t i = 0; i < set->count; i++) {
+        struct txn *txn = set->work.txn;
+        struct result ended;
+        struct place left;
+        lease_ended_or_left(txn, set->locks[i], set->lease, &ended, &left);
+        int64_t its = lease_return(txn, set->locks[i], set->lease, &left, hash);
+        seq = i == 0 || its == seq ? its : 0;
+    }
+    return seq;
+}
+
+/* Writes all members, in that state. True: in the place that they had left. */
+static bool insert_members(struct set *set, const struct lock_set_acquire *c,
                            enum lease_state state)
 {
     struct txn *txn = set->work.txn;
@@ -206,12 +233,28 @@ static void insert_members(struct set *set, const struct lock_set_acquire *c,
                            .collected = !in_line,
                            .async = c->async,
                            .in_set = in_line};
+    int64_t seq = return_members(set, common.request_hash);
+    common.seq = in_line ? seq : 0;
     for (size_t i = 0; i < set->count; i++) {
         set->leases[i] = common;
         set->leases[i].mode = c->locks.at[i].mode;
         set->leases[i].permits = c->locks.at[i].permits;
         lease_insert(&set->work, set->locks[i], &set->leases[i]);
         common.seq = set->leases[0].seq;
+    }
+    return in_line && seq != 0;
+}
+
+/* As answer_back of lease_commands.c: back in its old place, the set may stand before others, and even be the next. */
+static void run_lines(struct set *set, struct result *result)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        set->locks[i]->look = true;
+    }
+    line_finish(&set->work);
+    look_for_members(set);
+    if (collect_members(set)) {
+        result->status = STATUS_CREATED;
     }
 }
 
@@ -249,12 +292,33 @@ static void acquire_anew(struct set *set, const struct lock_set_acquire *c, stru
         result->status = STATUS_CREATED;
     } else if (wishes_may_wait(&set->work, c->owner, wishes, set->count, c->wait_ms > 0 || c->async,
                                result)) {
-        insert_members(set, c, LEASE_WAITING);
         result->status = STATUS_WAITING;
+        if (insert_members(set, c, LEASE_WAITING)) {
+            run_lines(set, result);
+        }
     } else {
         return;
     }
     answer_set(set, result);
+}
+
+/* What a request for a set whose members were looked for comes to. */
+static void acquire_found(struct set *set, const struct lock_set_acquire *c, struct result *result)
+{
+    bool there = set->found > 0;
+    if (!there && answer_ended(set, result)) {
+        return;
+    }
+    if (txn_check(&c->condition, there, version_of(set), result) != STATUS_OK) {
+        return;
+    }
+    if (is_other_request(set, c, request_hash(c))) {
+        result->status = STATUS_LEASE_MISMATCH;
+    } else if (set->found == set->count) {
+        replay(set, c, result);
+    } else if (!answer_ended(set, result)) {
+        acquire_anew(set, c, result);
+    }
 }
 
 void lock_set_acquire(struct txn *txn, const struct lock_set_acquire *command,
@@ -266,13 +330,7 @@ void lock_set_acquire(struct txn *txn, const struct lock_set_acquire *command,
         return;
     }
     find_members(&set);
-    if (is_other_request(&set, command, request_hash(command))) {
-        result->status = STATUS_LEASE_MISMATCH;
-    } else if (set.found == set.count) {
-        replay(&set, command, result);
-    } else if (!answer_ended(&set, result)) {
-        acquire_anew(&set, command, result);
-    }
+    acquire_found(&set, command, result);
     line_finish(&set.work);
 }
 

@@ -515,7 +515,7 @@ static void run_read(struct reader *reader, const struct command *command, struc
                      struct result *result)
 {
     struct counters counters = {0};
-    struct due due = DUE_NEVER;
+    struct due due = {0, 0}; /* what is due is not known here: anything may be */
     struct events events = {NULL, 0, 0};
     struct txn txn = {.sql = reader->sql,
                       .arena = arena,

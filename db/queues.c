@@ -25,14 +25,15 @@ static int64_t oldest_age_ms(struct txn *txn, const struct queue *queue)
 
 static struct queue_view view(struct txn *txn, const struct queue *queue)
 {
+    struct depths depths = queue_depths_now(txn, queue);
     return (struct queue_view){.name = queue->name,
                                .config = queue->config,
                                .version = queue->version,
                                .created_at_ms = queue->created_ms,
-                               .ready = queue->depths.ready,
-                               .delayed = queue->depths.delayed,
-                               .leased = queue->depths.leased,
-                               .dead = queue->depths.dead,
+                               .ready = depths.ready,
+                               .delayed = depths.delayed,
+                               .leased = depths.leased,
+                               .dead = depths.dead,
                                .oldest_age_ms = oldest_age_ms(txn, queue)};
 }
 

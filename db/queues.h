@@ -74,6 +74,9 @@ void queue_due_lease(struct queue *queue, int64_t lease_ms);
 
 /* Messages that take room: ready, delayed and leased. */
 int64_t queue_depth(const struct queue *queue);
+/* The depths as a client must see them: what is due counts as what it is by now, a ready message or none, also before
+   queue_advance has put it right. Counts at most LIST_ROWS_MAX of each kind. */
+struct depths queue_depths_now(struct txn *txn, const struct queue *queue);
 
 /* The counters and bounds of all queues agree with the messages; NULL, or what does not. */
 const char *queues_sanity(struct txn *txn);

@@ -48,7 +48,7 @@ RECORD(lease_acquire, TEXT_OF(lease_acquire, name), TEXT_OF(lease_acquire, lease
        TEXT_OF(lease_acquire, owner), TEXT_OF(lease_acquire, session),
        TEXT_OF(lease_acquire, metadata), INT(lease_acquire, ttl_ms), INT(lease_acquire, mode),
        INT(lease_acquire, permits), INT(lease_acquire, wait_ms), INT(lease_acquire, lock_delay_ms),
-       FLAG(lease_acquire, async));
+       FLAG(lease_acquire, async), NEST(lease_acquire, condition, condition));
 RECORD(lease_key, TEXT_OF(lease_key, name), TEXT_OF(lease_key, lease));
 RECORD(lease_abandon, TEXT_OF(lease_abandon, name), TEXT_OF(lease_abandon, lease),
        INT(lease_abandon, ticket));
@@ -56,7 +56,9 @@ RECORD(lease_patch, TEXT_OF(lease_patch, name), TEXT_OF(lease_patch, lease),
        TEXT_OF(lease_patch, metadata_patch), FLAG(lease_patch, clear_metadata),
        INT(lease_patch, mode), NEST(lease_patch, condition, condition));
 RECORD(lease_renew, TEXT_OF(lease_renew, name), TEXT_OF(lease_renew, lease),
-       INT(lease_renew, ttl_ms));
+       INT(lease_renew, ttl_ms), NEST(lease_renew, condition, condition));
+RECORD(lease_release, TEXT_OF(lease_release, name), TEXT_OF(lease_release, lease),
+       NEST(lease_release, condition, condition));
 RECORD(lock_key, TEXT_OF(lock_key, name));
 RECORD(lock_put, TEXT_OF(lock_put, name), INT(lock_put, limit), INT(lock_put, lock_delay_ms),
        NEST(lock_put, condition, condition));
@@ -71,7 +73,7 @@ RECORD(lock_set_acquire, TEXT_OF(lock_set_acquire, lease), TEXT_OF(lock_set_acqu
        TEXT_OF(lock_set_acquire, session), TEXT_OF(lock_set_acquire, metadata),
        INT(lock_set_acquire, ttl_ms), INT(lock_set_acquire, wait_ms),
        INT(lock_set_acquire, lock_delay_ms), LIST(lock_set_acquire, locks, lock_set_member),
-       FLAG(lock_set_acquire, async));
+       FLAG(lock_set_acquire, async), NEST(lock_set_acquire, condition, condition));
 RECORD(lock_set_key, TEXT_OF(lock_set_key, lease), LIST(lock_set_key, names, text));
 RECORD(lock_set_abandon, TEXT_OF(lock_set_abandon, lease), LIST(lock_set_abandon, names, text),
        INT(lock_set_abandon, ticket));

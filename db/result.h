@@ -191,7 +191,8 @@ enum end_reason {
     REASON_ROTATED,
     REASON_RELEASED,
     REASON_EXPIRED,
-    REASON_SESSION_ENDED
+    REASON_SESSION_ENDED,
+    REASON_LEFT /* of a place in line: its client hung up, and may come back. No client is told of it */
 };
 
 enum result_shape {

@@ -1,6 +1,6 @@
 #include "db/session_row.h"
 
-#include "db/leases.h"
+#include "db/line.h"
 
 #define COLUMNS                                                                                    \
     "row, id, subject, token_hash, successor, version, created_ms, last_seen_ms, idle_ttl_ms,"     \

@@ -148,7 +148,9 @@ static enum status cancel(struct txn *txn, struct queue *queue,
     struct message message;
     if (!message_find(txn, queue, command->message, &message) ||
         message_expired(txn, queue, &message)) {
-        return STATUS_MESSAGE_NOT_FOUND;
+        /* Not the same to who cancels: of one that was there, it may be too late. */
+        bool was_here = command->message >= 1 && command->message <= queue->sequence;
+        return was_here ? STATUS_MESSAGE_GONE : STATUS_MESSAGE_NOT_FOUND;
     }
     if (message_is_held(txn, &message)) {
         return STATUS_MESSAGE_LEASED;

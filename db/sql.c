@@ -254,8 +254,3 @@ struct text col_text(const struct query *query, int column, struct arena *arena)
 {
     return arena_copy(arena, col_borrow(query, column));
 }
-
-int64_t sql_last_rowid(const struct sql *sql)
-{
-    return sqlite3_last_insert_rowid(sql->handle);
-}

@@ -84,7 +84,4 @@ struct text col_text(const struct query *query, int column, struct arena *arena)
 /* Borrowed: valid until the query moves on. */
 struct text col_borrow(const struct query *query, int column);
 
-/* The rowid that the last INSERT made. */
-int64_t sql_last_rowid(const struct sql *sql);
-
 #endif

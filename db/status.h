@@ -47,7 +47,7 @@
   X(IDEMPOTENCY_IN_FLIGHT,  "idempotency-in-flight",   409, true,  "A request with this Idempotency-Key is still running", "Wait for the first request to end, then repeat this one with the same key.") \
   X(SESSION_ENDED,          "session-ended",           410, false, "The session has ended", "Create a new session; reason says how this one ended.") \
   X(LEASE_ENDED,            "lease-ended",             410, false, "The lease has ended", "Stop what the lease protected; acquire under a new lease id. reason says how it ended.") \
-  X(MESSAGE_GONE,           "message-gone",            410, false, "The message is gone", "Nothing is left to do: the message was settled by another delivery, purged or expired.") \
+  X(MESSAGE_GONE,           "message-gone",            410, false, "The message is gone", "Nothing is left to do: the message was settled, cancelled, purged or expired before.") \
   X(VERSION_MISMATCH,       "version-mismatch",        412, false, "The resource is at another version", "Read the resource again and repeat the change on what is there; current_version is its version.") \
   X(BODY_TOO_LARGE,         "body-too-large",          413, false, "The body is too large", "Send less than the limit that the detail names, in several requests if need be.") \
   X(URI_TOO_LONG,           "uri-too-long",            414, false, "The request target is too long", "Shorten the path or query; the detail names the limit.") \

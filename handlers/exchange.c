@@ -9,10 +9,11 @@
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <strings.h>
 
 struct exchange exchange_make(const struct process *process, struct arena *arena)
 {
-    return (struct exchange){.arena = arena, .process = process, .known_version = ABSENT};
+    return (struct exchange){.arena = arena, .process = process};
 }
 
 /* ---- the route ---------------------------------------------------------------------------------------------------- */
@@ -46,8 +47,17 @@ static enum status find_route(struct exchange *x)
     return x->route == NULL ? STATUS_NOT_FOUND : decode_names(x, raw);
 }
 
+/* RFC 9112 §3.2.2: a target may be a whole URL. There is one host here, so what counts is the path behind it. */
+static struct text origin_form(struct text target)
+{
+    bool absolute = target.len > 7 && strncasecmp(target.at, "http://", 7) == 0;
+    const char *slash = absolute ? memchr(target.at + 7, '/', target.len - 7) : NULL;
+    return slash == NULL ? target : (struct text){slash, target.len - (size_t)(slash - target.at)};
+}
+
 enum status exchange_route(struct exchange *x)
 {
+    x->request.target = origin_form(x->request.target);
     struct text target = x->request.target;
     const char *mark = memchr(target.at, '?', target.len);
     x->request.path = mark == NULL ? target : (struct text){target.at, (size_t)(mark - target.at)};
@@ -65,6 +75,11 @@ enum status exchange_route(struct exchange *x)
 static enum status check_media_type(struct exchange *x)
 {
     struct text type = x->request.header(x->request.source, "Content-Type");
+    struct text coding = x->request.header(x->request.source, "Content-Encoding");
+    if (text_given(coding) && !text_equal_nocase(text_trim(coding), "identity")) {
+        return exchange_refuse(x, STATUS_UNSUPPORTED_MEDIA_TYPE, NULL,
+                               "The body is declared as encoded; only plain bodies are read.");
+    }
     if (!text_given(type) || x->request.body.len == 0) {
         return STATUS_OK;
     }
@@ -156,8 +171,24 @@ enum next exchange_start(struct exchange *x)
     return x->route->local ? render(x) : run_command(x);
 }
 
+/* Nothing was changed, and If-Match names another version. Versions only grow and are tried from the smallest: had the
+   resource been at one of them all the time, one would have held. */
+static bool next_version(struct exchange *x)
+{
+    if (x->result.status != STATUS_VERSION_MISMATCH || x->match_left == 0) {
+        return false;
+    }
+    x->match_at++;
+    x->asked_count = 0;
+    x->result = (struct result){.status = STATUS_OK};
+    return true;
+}
+
 enum next exchange_continue(struct exchange *x)
 {
+    if (next_version(x)) {
+        return exchange_start(x);
+    }
     bool more = x->route->after != NULL && !x->result.replayed;
     return turn(x, more ? x->route->after(x) : NEXT_ANSWER);
 }

@@ -65,6 +65,14 @@ struct refusal_detail {
     struct text detail; /* the sentence, or absent: the status's own advice */
 };
 
+/* The versions that an entity-tag list names; a tag that is none of ours names none. */
+enum { VERSIONS_MAX = 8 };
+struct versions {
+    int64_t at[VERSIONS_MAX]; /* rising */
+    size_t count;
+    bool any; /* the list was * */
+};
+
 struct route;
 struct process;
 
@@ -93,7 +101,11 @@ struct exchange {
     struct topic topic;    /* PARK: what wakes it */
     bool async;            /* Prefer: respond-async */
     bool in_transaction;   /* an operation of POST /v1/transactions: one command, and no `after` */
-    int64_t known_version; /* If-None-Match: the version the client has, ABSENT for none */
+    struct versions known; /* If-None-Match: what the client has */
+
+    /* An If-Match that names several versions is tried with one after the other. */
+    size_t match_at;   /* which one's turn it is */
+    size_t match_left; /* how many come behind it */
 
     struct response response;
 };
@@ -144,6 +156,8 @@ enum status exchange_condition(struct exchange *x,
 enum status exchange_page(struct exchange *x, struct page *ret); /* limit, cursor */
 /* The `next_cursor` for a page that ends at this key. */
 struct text exchange_cursor(struct exchange *x, struct text after);
+/* Reads Prefer: wait (RFC 7240) into the exchange; it wins over what is there. */
+void exchange_prefer_wait(struct exchange *x);
 /* Reads wait_ms, Prefer: wait, respond-async and If-None-Match into the exchange. */
 enum status exchange_watch(struct exchange *x);
 /* A query parameter as an integer between the bounds; `absent` where it is missing. */

@@ -118,9 +118,6 @@ static bool check_escape(struct reader *r)
                     "a backslash in a string must come before one of \" \\ / b f n r t, or before "
                     "u and four hexadecimal digits.");
     }
-    if (c == 0) {
-        return fail(r, STATUS_BAD_JSON, r->at, "the character \\u0000 is not taken in strings.");
-    }
     if (is_surrogate(c)) {
         return fail(r, STATUS_BAD_JSON, r->at,
                     "the \\u escape is half of a surrogate pair; its other half is missing.");

@@ -3,9 +3,9 @@
  * was given, so numbers are kept as they were written and never become doubles on the way; for the same reason members
  * keep their order, and two members of one key are refused rather than one of them dropped.
  *
- * Refused beyond the grammar: bytes that are not UTF-8, \u escapes of half a pair, \u0000 (a NUL would end the text for
- * many a reader behind us), a byte order mark, a key twice in one object however it is spelled, and nesting deeper than
- * JSON_DEPTH_MAX.
+ * Refused beyond the grammar: bytes that are not UTF-8, \u escapes of half a pair, a byte order mark, a key twice in one
+ * object however it is spelled, and nesting deeper than JSON_DEPTH_MAX. A string may hold \u0000: PHP's serialized objects
+ * do, and sessions keep them. Compact JSON has it escaped; only json_text and json_key give the byte.
  *
  * A node borrows from the text it was read from and from the arena; both must outlive it. Nodes do not change once
  * they are read, so any thread may look at them.

@@ -144,6 +144,11 @@ bool field_given(struct fields *fields, const char *name)
     return peek(fields, name) != NULL;
 }
 
+bool field_is_text(const struct fields *fields, const char *name)
+{
+    return json_is(peek(fields, name), JSON_KIND_STRING);
+}
+
 bool field_null(struct fields *fields, const char *name)
 {
     return json_is(peek(fields, name), JSON_KIND_NULL) && take(fields, name) != NULL;
@@ -198,9 +203,11 @@ struct text field_text(struct fields *fields, const char *name, size_t min, size
         return TEXT_ABSENT;
     }
     struct text said = json_text(value);
-    if (!text_given(said) || said.len < min || said.len > max) {
-        field_refuse(fields, STATUS_INVALID_FIELD, name, "must be a string of %zu to %zu bytes.",
-                     min, max);
+    /* These texts go to where a NUL would end them. */
+    bool whole = said.len == 0 || memchr(said.at, '\0', said.len) == NULL;
+    if (!text_given(said) || said.len < min || said.len > max || !whole) {
+        field_refuse(fields, STATUS_INVALID_FIELD, name,
+                     "must be a string of %zu to %zu bytes, none of them NUL.", min, max);
         return TEXT_ABSENT;
     }
     return said;

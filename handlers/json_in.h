@@ -34,8 +34,9 @@ MUST_CHECK enum status fields_end(struct fields *fields);
 /* Folds an inner object's outcome into its parent's. */
 void fields_absorb(struct fields *parent, enum status status);
 
-bool field_given(struct fields *fields, const char *name); /* there, even as null */
-bool field_null(struct fields *fields, const char *name);  /* there as null; takes it then */
+bool field_given(struct fields *fields, const char *name);         /* there, even as null */
+bool field_is_text(const struct fields *fields, const char *name); /* there as a string */
+bool field_null(struct fields *fields, const char *name); /* there as null; takes it then */
 
 #define REQUIRED INT64_MAX /* as the default of field_int: the field must be there */
 

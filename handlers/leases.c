@@ -60,14 +60,17 @@ static enum status parse_ask(struct exchange *x, struct text lease, bool nameles
                                                       .permits = permits,
                                                       .wait_ms = x->wait_ms,
                                                       .lock_delay_ms = ask.lock_delay_ms,
-                                                      .async = x->async};
+                                                      .async = x->async,
+                                                      .condition = UNCONDITIONAL};
     lease_wait_prepare(x, lease, (struct names){&x->params[0], 1}, false, nameless);
     return fields_end(&fields);
 }
 
 static enum status parse_put(struct exchange *x)
 {
-    return parse_ask(x, x->params[1], false);
+    enum status status = parse_ask(x, x->params[1], false);
+    return status != STATUS_OK ? status
+                               : exchange_condition(x, &x->command.lease_acquire.condition);
 }
 
 /* Ids that grow with time lie side by side in the database. Under an Idempotency-Key the id comes from the key, so
@@ -149,16 +152,18 @@ static enum status parse_renew(struct exchange *x)
 {
     struct fields fields = fields_of_body(x);
     x->command.kind = COMMAND_LEASE_RENEW;
-    x->command.lease_renew = (struct lease_renew){
+    struct lease_renew renew = {
         .name = x->params[0], .lease = x->params[1], .ttl_ms = lease_read_ttl(&fields, ABSENT)};
+    fields_absorb(&fields, exchange_condition(x, &renew.condition));
+    x->command.lease_renew = renew;
     return fields_end(&fields);
 }
 
 static enum status parse_release(struct exchange *x)
 {
     x->command.kind = COMMAND_LEASE_RELEASE;
-    x->command.lease_release = (struct lease_key){x->params[0], x->params[1]};
-    return STATUS_OK;
+    x->command.lease_release = (struct lease_release){x->params[0], x->params[1], UNCONDITIONAL};
+    return exchange_condition(x, &x->command.lease_release.condition);
 }
 
 static const struct route ROUTES[] = {

@@ -34,17 +34,30 @@ static int64_t first_end_ms(const struct lease_views *members)
     return first;
 }
 
+/* A set has changed when one of its members has. */
+static int64_t newest_version(const struct lease_views *members)
+{
+    int64_t newest = 0;
+    for (size_t i = 0; i < members->count; i++) {
+        newest = members->at[i].version > newest ? members->at[i].version : newest;
+    }
+    return newest;
+}
+
 static void render(struct exchange *x)
 {
     const struct lease_views *members = &x->result.lock_set.members;
     const struct lease_view *first = &members->at[0];
+    int64_t version = newest_version(members);
     struct json_out out = out_begin(x->arena);
     out_open(&out, '{');
     out_member_text(&out, "lease", first->lease);
     out_member_text(&out, "owner", first->owner);
     lease_write_common(&out, first, first_end_ms(members), &x->result.stamp);
     write_members(&out, members);
+    out_member_int(&out, "version", version);
     out_close(&out, '}');
+    exchange_etag(x, version);
     exchange_respond(x, status_info(x->result.status)->http, out_end(&out));
 }
 
@@ -120,9 +133,10 @@ static enum status parse(struct exchange *x)
                                                             .wait_ms = x->wait_ms,
                                                             .lock_delay_ms = ask.lock_delay_ms,
                                                             .locks = members,
-                                                            .async = x->async};
+                                                            .async = x->async,
+                                                            .condition = UNCONDITIONAL};
     lease_wait_prepare(x, x->params[0], names, true, false);
-    return STATUS_OK;
+    return exchange_condition(x, &x->command.lock_set_acquire.condition);
 }
 
 static const struct route ROUTES[] = {{.method = METHOD_PUT,

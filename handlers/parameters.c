@@ -3,6 +3,7 @@
  * exchange.h.
  */
 #include "handlers/exchange.h"
+#include "handlers/ring.h"
 #include "handlers/route.h"
 #include "handlers/text_parse.h"
 
@@ -80,23 +81,61 @@ enum status exchange_parameter_int(struct exchange *x, const char *name, int64_t
     return STATUS_OK;
 }
 
-static enum status read_version(struct exchange *x, const char *name, struct text value,
-                                int64_t *ret)
+static void add_version(struct versions *versions, int64_t version)
 {
-    value = text_trim(value);
-    if (text_equal(value, TEXT("*"))) {
+    size_t i = versions->count++;
+    for (; i > 0 && versions->at[i - 1] > version; i--) {
+        versions->at[i] = versions->at[i - 1];
+    }
+    versions->at[i] = version;
+}
+
+static bool is_one_of(const struct versions *versions, int64_t version)
+{
+    bool found = versions->any;
+    for (size_t i = 0; i < versions->count && !found; i++) {
+        found = versions->at[i] == version;
+    }
+    return found;
+}
+
+/* A weak tag is good enough to see that nothing changed, never to write by (RFC 9110 §13.1). */
+static enum status read_versions(struct exchange *x, const char *name, struct text list,
+                                 bool weak_too, struct versions *ret)
+{
+    struct versions versions = {.any = text_equal(text_trim(list), TEXT("*"))};
+    struct text opaque;
+    bool weak, some = versions.any;
+    int64_t version;
+    list = versions.any ? TEXT("") : list;
+    while (versions.count < VERSIONS_MAX && parse_next_etag(&list, &weak, &opaque)) {
+        some = true;
+        if ((weak_too || !weak) && parse_decimal(opaque, &version) && version <= VERSION_MAX) {
+            add_version(&versions, version);
+        }
+    }
+    if (!some || list.len > 0) {
+        return exchange_refuse(x, STATUS_INVALID_HEADER, name,
+                               "%s must be entity tags such as \"7\", at most %d, or *.", name,
+                               VERSIONS_MAX);
+    }
+    *ret = versions;
+    return STATUS_OK;
+}
+
+/* The version whose turn it is. */
+static enum status read_if_match(struct exchange *x, struct text list, int64_t *ret)
+{
+    struct versions versions;
+    enum status status = read_versions(x, "If-Match", list, false, &versions);
+    if (status == STATUS_OK && versions.any) {
         *ret = IF_MATCH_ANY;
-        return STATUS_OK;
+    } else if (status == STATUS_OK) {
+        bool left = x->match_at < versions.count;
+        *ret = left ? versions.at[x->match_at] : IF_MATCH_NONE;
+        x->match_left = left ? versions.count - x->match_at - 1 : 0;
     }
-    /* A weak tag is good enough to see that nothing changed, never to write by (RFC 9110 §13.1). */
-    if (value.len > 2 && strncmp(value.at, "W/", 2) == 0 && strcmp(name, "If-None-Match") == 0) {
-        value = (struct text){value.at + 2, value.len - 2};
-    }
-    return parse_etag(value, ret)
-               ? STATUS_OK
-               : exchange_refuse(x, STATUS_INVALID_HEADER, name,
-                                 "%s must be one entity tag of this service, such as \"7\", or *.",
-                                 name);
+    return status;
 }
 
 enum status exchange_condition(struct exchange *x, struct condition *ret)
@@ -105,7 +144,7 @@ enum status exchange_condition(struct exchange *x, struct condition *ret)
     struct text none = x->request.header(x->request.source, "If-None-Match");
     struct condition condition = UNCONDITIONAL;
     if (text_given(match)) {
-        enum status status = read_version(x, "If-Match", match, &condition.if_match);
+        enum status status = read_if_match(x, match, &condition.if_match);
         if (status != STATUS_OK) {
             return status;
         }
@@ -121,6 +160,26 @@ enum status exchange_condition(struct exchange *x, struct condition *ret)
     return STATUS_OK;
 }
 
+/* A cursor is this and the key of the last item, base64url. The digit leaves room for another form; the rest tells the
+   list it is of, so that a cursor of another list is refused and does not begin somewhere. */
+static struct text cursor_mark(struct exchange *x)
+{
+    struct text of = arena_format(x->arena, "%s %.*s", x->route->operation, (int)x->params[0].len,
+                                  text_given(x->params[0]) ? x->params[0].at : "");
+    return arena_format(x->arena, "2%08x", (unsigned)ring_hash(of));
+}
+
+/* The key in a cursor; absent when it is none of this list. */
+static struct text cursor_key(struct exchange *x, struct text cursor)
+{
+    struct text mark = cursor_mark(x), whole;
+    if (!base64url_decode(cursor, x->arena, &whole) || whole.len <= mark.len ||
+        !text_equal((struct text){whole.at, mark.len}, mark)) {
+        return TEXT_ABSENT;
+    }
+    return (struct text){whole.at + mark.len, whole.len - mark.len};
+}
+
 enum status exchange_page(struct exchange *x, struct page *ret)
 {
     struct text cursor = exchange_parameter(x, "cursor"), after = TEXT_ABSENT;
@@ -130,13 +189,12 @@ enum status exchange_page(struct exchange *x, struct page *ret)
     if (status != STATUS_OK) {
         return status;
     }
-    /* A cursor is "1" and the key of the last item, base64url: the "1" leaves room for another form. */
     if (text_given(cursor)) {
-        if (!base64url_decode(cursor, x->arena, &after) || after.len < 2 || after.at[0] != '1') {
+        after = cursor_key(x, cursor);
+        if (!text_given(after)) {
             return exchange_refuse(x, STATUS_INVALID_CURSOR, "cursor",
                                    "cursor must be the next_cursor of an earlier page.");
         }
-        after = (struct text){after.at + 1, after.len - 1};
     }
     *ret = (struct page){.after = after, .limit = limit};
     return STATUS_OK;
@@ -144,32 +202,45 @@ enum status exchange_page(struct exchange *x, struct page *ret)
 
 struct text exchange_cursor(struct exchange *x, struct text after)
 {
-    struct text key = arena_format(x->arena, "1%.*s", (int)after.len, after.at);
-    return text_given(after) ? base64url_encode(key, x->arena) : TEXT_ABSENT;
+    if (!text_given(after)) {
+        return TEXT_ABSENT;
+    }
+    struct text mark = cursor_mark(x);
+    return base64url_encode(
+        arena_format(x->arena, "%.*s%.*s", (int)mark.len, mark.at, (int)after.len, after.at),
+        x->arena);
 }
 
 /* ---- long polls --------------------------------------------------------------------------------------------------- */
 
-enum status exchange_watch(struct exchange *x)
+void exchange_prefer_wait(struct exchange *x)
 {
     struct text prefer = x->request.header(x->request.source, "Prefer");
-    struct text none = x->request.header(x->request.source, "If-None-Match");
     struct text wait = text_given(prefer) ? parse_preference(prefer, "wait") : TEXT_ABSENT;
     int64_t seconds;
-    enum status status =
-        exchange_parameter_int(x, "wait_ms", 0, WAIT_MS_MAX, x->wait_ms, &x->wait_ms);
-    if (status == STATUS_OK && text_given(none)) {
-        status = read_version(x, "If-None-Match", none, &x->known_version);
-    }
-    if (status != STATUS_OK) {
-        return status;
-    }
     /* RFC 7240: a preference that is not understood is ignored. */
     if (text_given(wait) && parse_decimal(wait, &seconds)) {
         x->wait_ms = seconds < WAIT_MS_MAX / 1000 ? seconds * 1000 : WAIT_MS_MAX;
         exchange_header(x, "Preference-Applied",
                         arena_format(x->arena, "wait=%lld", (long long)(x->wait_ms / 1000)));
     }
+}
+
+enum status exchange_watch(struct exchange *x)
+{
+    struct text prefer = x->request.header(x->request.source, "Prefer");
+    struct text none = x->request.header(x->request.source, "If-None-Match");
+    enum status status =
+        exchange_parameter_int(x, "wait_ms", 0, INT64_MAX, x->wait_ms, &x->wait_ms);
+    /* A cap, as for Prefer: who would wait longer is told 304 by then, and asks again. */
+    x->wait_ms = x->wait_ms < WAIT_MS_MAX ? x->wait_ms : WAIT_MS_MAX;
+    if (status == STATUS_OK && text_given(none)) {
+        status = read_versions(x, "If-None-Match", none, true, &x->known);
+    }
+    if (status != STATUS_OK) {
+        return status;
+    }
+    exchange_prefer_wait(x);
     x->async = text_given(prefer) && text_given(parse_preference(prefer, "respond-async"));
     return STATUS_OK;
 }
@@ -183,8 +254,7 @@ static enum next not_modified(struct exchange *x, int64_t version)
 
 enum next watch_after(struct exchange *x, int64_t version)
 {
-    bool known = x->known_version == version || x->known_version == IF_MATCH_ANY;
-    if (!status_is_ok(x->result.status) || x->known_version == ABSENT || !known) {
+    if (!status_is_ok(x->result.status) || !is_one_of(&x->known, version)) {
         return NEXT_ANSWER;
     }
     x->command.stamp = x->now;

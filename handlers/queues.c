@@ -9,7 +9,7 @@
 #include "handlers/route.h"
 #include "handlers/text_parse.h"
 
-enum { RETENTION_MS_MIN = 1000, BACKOFF_FACTOR_MAX = 100 };
+enum { BACKOFF_FACTOR_MAX = 100 };
 
 /* ---- answers ------------------------------------------------------------------------------------------------------ */
 
@@ -219,8 +219,8 @@ static enum status parse_config(struct exchange *x, enum command_kind kind)
         setting(&fields, "lease_ms", 1, MESSAGE_LEASE_MS_MAX, standard.lease_ms, patch);
     config->max_attempts =
         setting(&fields, "max_attempts", 0, MAX_ATTEMPTS_MAX, standard.max_attempts, patch);
-    config->retention_ms = setting(&fields, "retention_ms", RETENTION_MS_MIN, RETENTION_MS_MAX,
-                                   standard.retention_ms, patch);
+    config->retention_ms =
+        setting(&fields, "retention_ms", 1, RETENTION_MS_MAX, standard.retention_ms, patch);
     config->delay_ms =
         setting(&fields, "delay_ms", 0, MESSAGE_DELAY_MS_MAX, standard.delay_ms, patch);
     config->dedup_window_ms = setting(&fields, "dedup_window_ms", 0, DEDUP_WINDOW_MS_MAX,

@@ -36,11 +36,11 @@ struct route_list {
 };
 
 /* Each resource's table. */
-__attribute__((weak)) extern const struct route_list session_routes, lock_routes, lease_routes,
-    lock_set_routes, queue_routes, message_routes, transaction_routes, system_routes;
+extern const struct route_list session_routes, lock_routes, lease_routes, lock_set_routes,
+    queue_routes, message_routes, settle_routes, transaction_routes, system_routes;
 
 /* All tables. */
-enum { ROUTE_LISTS = 8 };
+enum { ROUTE_LISTS = 9 };
 extern const struct route_list *const all_routes[ROUTE_LISTS];
 
 /*

@@ -3,8 +3,8 @@
 #include <stdio.h>
 
 const struct route_list *const all_routes[ROUTE_LISTS] = {
-    &session_routes, &lock_routes,    &lease_routes,       &lock_set_routes,
-    &queue_routes,   &message_routes, &transaction_routes, &system_routes};
+    &session_routes, &lock_routes,   &lease_routes,       &lock_set_routes, &queue_routes,
+    &message_routes, &settle_routes, &transaction_routes, &system_routes};
 
 static const char *const METHOD_NAMES[] = {"GET", "PUT", "POST", "PATCH", "DELETE"};
 
@@ -45,7 +45,7 @@ const struct route *route_find(enum method method, struct text path, struct text
 {
     ret_allowed[0] = '\0';
     for (size_t i = 0; i < ROUTE_LISTS; i++) {
-        for (size_t j = 0; all_routes[i] != NULL && j < all_routes[i]->count; j++) {
+        for (size_t j = 0; j < all_routes[i]->count; j++) {
             const struct route *route = &all_routes[i]->at[j];
             if (!matches(route->template, path, params)) {
                 continue;

@@ -181,7 +181,8 @@ static enum status parse_resolve(struct exchange *x)
         return status;
     }
     if (!split_token(token, &id, &secret)) {
-        return STATUS_SESSION_NOT_FOUND;
+        /* No session has that id. It is looked for all the same, so that an Idempotency-Key is kept with the answer. */
+        id = secret = TEXT("");
     }
     x->routing_key = text_routing_key(id);
     x->command.kind = touch ? COMMAND_SESSION_RESOLVE : COMMAND_SESSION_LOOKUP;

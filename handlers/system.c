@@ -28,27 +28,35 @@ static void write_check(struct json_out *out, const char *name, bool ok)
     out_member_text(out, name, ok ? TEXT("ok") : TEXT("failed"));
 }
 
+/* ?verbose: which of the checks it is that holds or fails. */
+static void write_checks(struct exchange *x, struct json_out *out)
+{
+    struct process_status status = status_of(x);
+    if (text_given(exchange_parameter(x, "verbose"))) {
+        out_key(out, "checks");
+        out_open(out, '{');
+        write_check(out, "started", status.ready);
+        write_check(out, "storage", status.storage_ok);
+        write_check(out, "accepting", !status.draining);
+        out_close(out, '}');
+    }
+}
+
 static void render_readyz(struct exchange *x)
 {
     struct process_status status = status_of(x);
     bool ready = status.ready && !status.draining && status.storage_ok;
     if (!ready) {
-        exchange_problem(x, status.draining      ? STATUS_DRAINING
-                            : !status.storage_ok ? STATUS_STORAGE_UNAVAILABLE
-                                                 : STATUS_STARTING);
+        x->result.status = status.draining      ? STATUS_DRAINING
+                           : !status.storage_ok ? STATUS_STORAGE_UNAVAILABLE
+                                                : STATUS_STARTING;
+        exchange_problem(x, x->result.status);
         return;
     }
     struct json_out out = out_begin(x->arena);
     out_open(&out, '{');
     out_member_text(&out, "status", TEXT("ok"));
-    if (text_given(exchange_parameter(x, "verbose"))) {
-        out_key(&out, "checks");
-        out_open(&out, '{');
-        write_check(&out, "started", status.ready);
-        write_check(&out, "storage", status.storage_ok);
-        write_check(&out, "accepting", !status.draining);
-        out_close(&out, '}');
-    }
+    write_checks(x, &out);
     out_close(&out, '}');
     exchange_respond(x, 200, out_end(&out));
 }
@@ -214,7 +222,12 @@ static void render_lookup(struct exchange *x)
     {.method = METHOD_GET, .template = path, .operation = id, .render = how, .local = true}
 static const struct route ROUTES[] = {
     LOCAL("/livez", "getLiveness", render_livez),
-    LOCAL("/readyz", "getReadiness", render_readyz),
+    {.method = METHOD_GET,
+     .template = "/readyz",
+     .operation = "getReadiness",
+     .render = render_readyz,
+     .explain = write_checks,
+     .local = true},
     LOCAL("/metrics", "getMetrics", render_metrics),
     LOCAL("/openapi.yaml", "getOpenapi", render_openapi),
     LOCAL("/problems/{code}", "explainProblem", render_explanation),

@@ -148,10 +148,33 @@ bool parse_instant(struct text t, int64_t *ret)
     return true;
 }
 
-bool parse_etag(struct text t, int64_t *ret)
+static struct text text_from(struct text t, size_t at)
 {
-    return t.len > 2 && t.at[0] == '"' && t.at[t.len - 1] == '"' &&
-           parse_decimal((struct text){t.at + 1, t.len - 2}, ret);
+    return (struct text){t.at + at, t.len - at};
+}
+
+bool parse_next_etag(struct text *list, bool *ret_weak, struct text *ret_opaque)
+{
+    while (list->len > 0 && list->at[0] != '\0' && strchr(" \t,", list->at[0]) != NULL) {
+        *list = text_from(*list, 1); /* a list may have empty elements */
+    }
+    bool weak = list->len > 2 && memcmp(list->at, "W/", 2) == 0;
+    struct text tag = text_from(*list, weak ? 2 : 0);
+    size_t len = 1;
+    if (tag.len < 2 || tag.at[0] != '"') {
+        return false;
+    }
+    while (len < tag.len && (unsigned char)tag.at[len] > ' ' && tag.at[len] != '"') {
+        len++;
+    }
+    struct text rest = len == tag.len ? tag : text_trim(text_from(tag, len + 1));
+    if (len == tag.len || tag.at[len] != '"' || (rest.len > 0 && rest.at[0] != ',')) {
+        return false;
+    }
+    *ret_weak = weak;
+    *ret_opaque = (struct text){tag.at + 1, len - 1};
+    *list = rest;
+    return true;
 }
 
 bool text_equal_nocase(struct text a, const char *b)
@@ -171,20 +194,29 @@ struct text text_trim(struct text t)
     return t;
 }
 
+/* `t` up to the first `mark` in it. */
+static struct text text_before(struct text t, char mark)
+{
+    const char *at = t.len == 0 ? NULL : memchr(t.at, mark, t.len);
+    return at == NULL ? t : (struct text){t.at, (size_t)(at - t.at)};
+}
+
+static struct text without_quotes(struct text t)
+{
+    bool quoted = t.len >= 2 && t.at[0] == '"' && t.at[t.len - 1] == '"';
+    return quoted ? (struct text){t.at + 1, t.len - 2} : t;
+}
+
 struct text parse_preference(struct text header, const char *name)
 {
     while (header.len > 0) {
-        const char *comma = memchr(header.at, ',', header.len);
-        size_t len = comma == NULL ? header.len : (size_t)(comma - header.at);
-        struct text one = text_trim((struct text){header.at, len});
-        const char *equals = one.len == 0 ? NULL : memchr(one.at, '=', one.len);
-        size_t name_len = equals == NULL ? one.len : (size_t)(equals - one.at);
-        if (text_equal_nocase(text_trim((struct text){one.at, name_len}), name)) {
-            return equals == NULL ? TEXT("")
-                                  : text_trim((struct text){equals + 1, one.len - name_len - 1});
+        struct text element = text_before(header, ',');
+        struct text one = text_before(element, ';'), key = text_before(one, '=');
+        if (text_equal_nocase(text_trim(key), name)) {
+            return key.len == one.len ? TEXT("")
+                                      : without_quotes(text_trim(text_from(one, key.len + 1)));
         }
-        header.at += comma == NULL ? len : len + 1;
-        header.len -= comma == NULL ? len : len + 1;
+        header = text_from(header, element.len + (element.len < header.len));
     }
     return TEXT_ABSENT;
 }
@@ -271,6 +303,37 @@ bool utf8_valid(struct text t)
         t = (struct text){t.at + len, t.len - len};
     }
     return true;
+}
+
+static bool all_of(struct text t, const char *allowed)
+{
+    size_t len = 0;
+    while (len < t.len && t.at[len] != '\0' && strchr(allowed, t.at[len]) != NULL) {
+        len++;
+    }
+    return len == t.len;
+}
+
+bool traceparent_valid(struct text t)
+{
+    enum {
+        LEN = 55
+    }; /* 00-<32 digits>-<16 digits>-<2 digits>; a later version may go on behind a dash */
+    static const char DIGITS[] = "0123456789abcdef";
+    if (t.len < LEN || t.at[2] != '-' || t.at[35] != '-' || t.at[52] != '-') {
+        return false;
+    }
+    struct text version = {t.at, 2}, trace = {t.at + 3, 32}, span = {t.at + 36, 16};
+    bool whole = t.len == LEN || (!text_equal(version, TEXT("00")) && t.at[LEN] == '-');
+    return whole && all_of(version, DIGITS) && !text_equal(version, TEXT("ff")) &&
+           all_of(trace, DIGITS) && !all_of(trace, "0") && all_of(span, DIGITS) &&
+           !all_of(span, "0") && all_of((struct text){t.at + 53, 2}, DIGITS);
+}
+
+bool traceparent_sampled(struct text t)
+{
+    enum { FLAGS_AT = 53, SAMPLED = 1 };
+    return (hex_digit(t.at[FLAGS_AT + 1]) & SAMPLED) != 0;
 }
 
 bool name_valid(struct text name)

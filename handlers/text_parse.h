@@ -15,10 +15,11 @@ bool parse_decimal(struct text t, int64_t *ret);
 bool parse_percent(struct text t, bool plus_is_space, struct arena *arena, struct text *ret);
 /* An RFC 3339 instant, as milliseconds since 1970, from year 1970 to 9999. */
 bool parse_instant(struct text t, int64_t *ret);
-/* One entity tag made by us: "<version>". */
-bool parse_etag(struct text t, int64_t *ret);
-/* The value of `name` in a comma-separated list of preferences (RFC 7240): absent if it is not in it, empty if it has
-   no value. */
+/* Takes the next entity tag (RFC 9110 §8.8.3) off the front of a list, and says what stands between its quotes. False at
+   the end of the list, which is empty then, and at what is no entity tag, which is at its front then. */
+bool parse_next_etag(struct text *list, bool *ret_weak, struct text *ret_opaque);
+/* The value of `name` in a comma-separated list of preferences (RFC 7240), without its quotes and parameters: absent if
+   it is not in it, empty if it has no value. */
 struct text parse_preference(struct text header, const char *name);
 /* base64url without padding (RFC 4648 §5). */
 struct text base64url_encode(struct text bytes, struct arena *arena);
@@ -30,6 +31,10 @@ size_t utf8_length(struct text t);
 bool utf8_valid(struct text t);
 /* Equal but for the case of ASCII letters. */
 bool text_equal_nocase(struct text a, const char *b);
+/* Whether this is a W3C trace context's traceparent, of any version. */
+bool traceparent_valid(struct text t);
+/* Whether the caller keeps the trace of this valid traceparent. */
+bool traceparent_sampled(struct text t);
 /* Whether this is a valid name (API.md §1). */
 bool name_valid(struct text name);
 

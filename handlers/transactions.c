@@ -5,23 +5,48 @@
 #include "handlers/json_in.h"
 #include "handlers/problem.h"
 #include "handlers/route.h"
+#include "handlers/text_parse.h"
 
 #include <stdio.h>
 
 static const char *const METHODS[] = {"GET", "PUT", "POST", "PATCH", "DELETE", NULL};
 
-/* An operation has one header, If-Match; its value is the exchange's request.source. */
+/* An operation has one header, If-Match, its member if_match; its value is the exchange's request.source. */
 static struct text operation_header(const void *source, const char *name)
 {
     const struct text *if_match = source;
     return strcmp(name, "If-Match") == 0 ? *if_match : TEXT_ABSENT;
 }
 
+/* "17": the tag of a version, which is never a weak one. */
+static bool is_etag(struct text said)
+{
+    struct text opaque;
+    int64_t version;
+    bool weak;
+    return parse_next_etag(&said, &weak, &opaque) && said.len == 0 && !weak &&
+           parse_decimal(opaque, &version);
+}
+
+/* A version, or what the header If-Match would say: its ETag, or *. */
 static void read_if_match(struct fields *fields, struct text *ret)
 {
-    int64_t version = field_int(fields, "if_match", 0, VERSION_MAX, ABSENT);
-    if (version != ABSENT) {
+    int64_t version = ABSENT;
+    struct text said = TEXT_ABSENT;
+    if (field_is_text(fields, "if_match")) {
+        said = field_text(fields, "if_match", 1, DECIMAL_BYTES + 2, false);
+    } else {
+        version = field_int(fields, "if_match", 0, VERSION_MAX, ABSENT);
+    }
+    if (!text_given(said) && version == ABSENT) {
+        return;
+    }
+    if (!text_given(said) || parse_decimal(said, &version)) {
         *ret = arena_format(fields->x->arena, "\"%lld\"", (long long)version);
+    } else if (text_equal(said, TEXT("*")) || is_etag(said)) {
+        *ret = said;
+    } else {
+        field_refuse(fields, STATUS_INVALID_FIELD, "if_match", "must be a version, an ETag, or *.");
     }
 }
 
@@ -87,6 +112,22 @@ static enum status refuse_operation(struct exchange *x, size_t index, const stru
     return exchange_refuse(x, status, field, "%s: %.*s", field, (int)detail.len, detail.at);
 }
 
+/* What an operation names is not there, as its own reading of the request found: it fails, as if it had been tried. */
+static enum status fail_operation(struct exchange *x, size_t index, struct exchange *one,
+                                  enum status status)
+{
+    struct result *failed = arena_zalloc(x->arena, 1, sizeof *failed);
+    if (failed == NULL) {
+        return STATUS_OUT_OF_MEMORY;
+    }
+    failed->status = status;
+    x->scratch = one - index; /* the first of all operations, as explain expects */
+    x->result = (struct result){.status = STATUS_TRANSACTION_FAILED,
+                                .shape = SHAPE_TRANSACTION_FAILURE,
+                                .failure = {(int64_t)index, {failed, 1}}};
+    return STATUS_TRANSACTION_FAILED;
+}
+
 static enum status parse_operation(struct exchange *x, struct fields *parent, size_t index,
                                    const struct json *value, struct exchange *one)
 {
@@ -104,10 +145,16 @@ static enum status parse_operation(struct exchange *x, struct fields *parent, si
         return status;
     }
     status = prepare(one);
+    if (status_info(status)->http == 404) {
+        return fail_operation(x, index, one, status);
+    }
     if (status != STATUS_OK) {
         return refuse_operation(x, index, one, status);
     }
-    if (index == 0) {
+    if (one->routing_key.len == 0) { /* a token that can be of no session: it is found nowhere */
+        return STATUS_OK;
+    }
+    if (x->routing_key.len == 0) {
         x->routing_key = one->routing_key;
     } else if (!text_equal(x->routing_key, one->routing_key)) {
         return exchange_refuse(x, STATUS_CROSS_PARTITION, "operations",

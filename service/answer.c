@@ -17,27 +17,19 @@ static void keep(void *body)
     (void)body;
 }
 
-/* The client's, where it is sane, else one of our own. */
-static struct text request_id(struct call *call)
+static struct text make_request_id(struct arena *arena)
 {
-    struct text given = call->x.request.header == NULL
-                            ? TEXT_ABSENT
-                            : call->x.request.header(call->x.request.source, "Request-Id");
-    if (text_given(given) && given.len > 0 && given.len <= REQUEST_ID_BYTES_MAX) {
-        return given;
-    }
     /* 16 random digits for the thread, 8 that count. */
     static _Thread_local char prefix[REQUEST_ID_BYTES + 1];
     static _Thread_local uint32_t counter;
     if (prefix[0] == '\0') {
-        struct text random = digest_random(&call->arena, REQUEST_ID_BYTES / 2);
-        struct text digits = digest_hex(&call->arena, random);
+        struct text random = digest_random(arena, REQUEST_ID_BYTES / 2);
+        struct text digits = digest_hex(arena, random);
         memcpy(prefix, text_given(random) ? digits.at : "0000000000000000", sizeof prefix);
     }
     uint32_t counted = __builtin_bswap32(++counter);
-    struct text suffix =
-        digest_hex(&call->arena, (struct text){(const char *)&counted, sizeof counted});
-    char *id = arena_alloc(&call->arena, REQUEST_ID_BYTES + suffix.len + 1);
+    struct text suffix = digest_hex(arena, (struct text){(const char *)&counted, sizeof counted});
+    char *id = arena_alloc(arena, REQUEST_ID_BYTES + suffix.len + 1);
     if (id == NULL || !text_given(suffix)) {
         return TEXT("none");
     }
@@ -46,18 +38,48 @@ static struct text request_id(struct call *call)
     return (struct text){id, REQUEST_ID_BYTES + suffix.len};
 }
 
-static void log_request(struct call *call, struct text id, int64_t took_us)
+static struct text header_of(const struct call *call, const char *name)
 {
-    const struct exchange *x = &call->x;
-    LOG(LOG_DEBUG, "request", LOG_TEXT_FIELD("request_id", id),
-        LOG_STRING("operation", x->route == NULL ? NULL : x->route->operation),
-        LOG_INT("status", x->response.status), LOG_INT("took_us", took_us),
-        LOG_TEXT_FIELD("traceparent", x->request.header == NULL
-                                          ? TEXT_ABSENT
-                                          : x->request.header(x->request.source, "traceparent")));
+    const struct request *request = &call->x.request;
+    return request->header == NULL ? TEXT_ABSENT : request->header(request->source, name);
 }
 
-static void add_headers(struct call *call, struct MHD_Response *response, struct text id)
+/* The client's, where it is sane, else one of our own. */
+static struct text request_id(struct call *call)
+{
+    struct text given = header_of(call, "Request-Id");
+    return text_given(given) && given.len > 0 && given.len <= REQUEST_ID_BYTES_MAX
+               ? given
+               : make_request_id(&call->arena);
+}
+
+/* The client's W3C trace context; what is none goes no further. */
+static struct text trace_of(const struct call *call)
+{
+    struct text given = header_of(call, "traceparent");
+    return text_given(given) && traceparent_valid(given) ? given : TEXT_ABSENT;
+}
+
+static void log_request(struct call *call, struct text id, struct text trace, int64_t took_us)
+{
+    const struct exchange *x = &call->x;
+    /* A line for each request is more than most want; who traces one has asked for it. */
+    enum log_level level = text_given(trace) && traceparent_sampled(trace) ? LOG_INFO : LOG_DEBUG;
+    LOG(level, "request", LOG_TEXT_FIELD("request_id", id),
+        LOG_STRING("operation", x->route == NULL ? NULL : x->route->operation),
+        LOG_INT("status", x->response.status), LOG_INT("took_us", took_us),
+        LOG_TEXT_FIELD("traceparent", trace));
+}
+
+/* Whether the target is of the API, and not of what stands beside it. */
+static bool is_versioned(struct text target)
+{
+    return target.len >= 3 && memcmp(target.at, "/v1", 3) == 0 &&
+           (target.len == 3 || target.at[3] == '/' || target.at[3] == '?');
+}
+
+static void add_headers(struct call *call, struct MHD_Response *response, struct text id,
+                        struct text trace)
 {
     const struct response *answer = &call->x.response;
     /* Not the path: where the guard refused, that has not been cut off the target yet. */
@@ -68,11 +90,14 @@ static void add_headers(struct call *call, struct MHD_Response *response, struct
     if (answer->content_type != NULL) {
         MHD_add_response_header(response, "Content-Type", answer->content_type);
     }
-    if (target.len >= 4 && memcmp(target.at, "/v1/", 4) == 0) {
+    if (is_versioned(target)) {
         MHD_add_response_header(response, "Ringhold-Node", call->engine->process.node.at);
         MHD_add_response_header(response, "Ringhold-Partition", "0");
     }
     MHD_add_response_header(response, "Request-Id", id.at);
+    if (text_given(trace)) {
+        MHD_add_response_header(response, "traceparent", trace.at);
+    }
     if (call->closes || atomic_load_explicit(&call->engine->draining, memory_order_relaxed)) {
         MHD_add_response_header(response, "Connection", "close");
     }
@@ -82,39 +107,74 @@ enum MHD_Result answer_send(struct call *call)
 {
     const struct response *answer = &call->x.response;
     struct text body = text_given(answer->body) ? answer->body : TEXT("");
-    struct text id = request_id(call);
+    struct text id = request_id(call), trace = trace_of(call);
     struct MHD_Response *response = MHD_create_response_from_buffer_with_free_callback(
         body.len, (void *)(uintptr_t)body.at, keep);
     if (response == NULL) {
         return MHD_NO;
     }
-    add_headers(call, response, id);
+    add_headers(call, response, id, trace);
     int64_t took_us = clock_monotonic_us() - call->begun_us;
     metrics_request(call->x.route, answer->status, took_us);
-    log_request(call, id, took_us);
+    log_request(call, id, trace, took_us);
     enum MHD_Result queued =
         MHD_queue_response(call->connection, (unsigned)answer->status, response);
     MHD_destroy_response(response);
     return queued;
 }
 
-static struct text plain_answer(enum status status, struct arena *arena)
+/* ---- answers without a call --------------------------------------------------------------------------------------- */
+
+static const char *our_node = ""; /* answer_as sets it before there are loops */
+
+void answer_as(const char *node)
 {
-    struct text body = problem_plain(status, arena);
+    our_node = node;
+}
+
+void answer_mark(struct MHD_Response *response, struct arena *arena)
+{
+    MHD_add_response_header(response, "Ringhold-Node", our_node);
+    MHD_add_response_header(response, "Ringhold-Partition", "0");
+    MHD_add_response_header(response, "Request-Id", make_request_id(arena).at);
+}
+
+/* An answer that libmicrohttpd does not see, and its connection's last. `fields` are more of them. */
+static struct text plain_answer(struct arena *arena, int http_status, struct text id,
+                                const char *fields, struct text body)
+{
     return arena_format(arena,
-                        "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\n"
-                        "Content-Length: %zu\r\nRetry-After: 1\r\nConnection: close\r\n\r\n%.*s",
-                        status_info(status)->http, "Service Unavailable", body.len, (int)body.len,
-                        body.at);
+                        "HTTP/1.1 %d %s\r\n"
+                        "Content-Type: application/problem+json\r\nContent-Length: %zu\r\n"
+                        "Ringhold-Node: %s\r\nRinghold-Partition: 0\r\nRequest-Id: %s\r\n"
+                        "%sConnection: close\r\n\r\n%.*s",
+                        http_status, MHD_get_reason_phrase_for((unsigned)http_status), body.len,
+                        our_node, id.at, fields, (int)body.len, body.at);
+}
+
+static void send_plain(int socket, struct text answer)
+{
+    if (text_given(answer)) {
+        send(socket, answer.at, answer.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+}
+
+void answer_send_past(struct call *call)
+{
+    const struct response *answer = &call->x.response;
+    struct text id = request_id(call), trace = trace_of(call);
+    int64_t took_us = clock_monotonic_us() - call->begun_us;
+    metrics_request(call->x.route, answer->status, took_us);
+    log_request(call, id, trace, took_us);
+    send_plain(call->socket, plain_answer(&call->arena, answer->status, id, "", answer->body));
 }
 
 void answer_turn_away(int socket)
 {
     struct arena arena = ARENA_EMPTY;
-    struct text answer = plain_answer(STATUS_TOO_MANY_CONNECTIONS, &arena);
-    if (text_given(answer)) {
-        send(socket, answer.at, answer.len, MSG_DONTWAIT | MSG_NOSIGNAL);
-    }
+    enum status status = STATUS_TOO_MANY_CONNECTIONS;
+    send_plain(socket, plain_answer(&arena, status_info(status)->http, make_request_id(&arena),
+                                    "Retry-After: 1\r\n", problem_plain(status, &arena)));
     shutdown(socket, SHUT_WR);
     close(socket);
     arena_free(&arena);

@@ -33,6 +33,8 @@ struct engine {
 
 enum call_state { CALL_READING, CALL_STEPPING, CALL_COMMITTING, CALL_PARKED, CALL_ANSWERED };
 
+struct requests; /* service/requests.h */
+
 struct call {
     struct engine *engine;
     struct reader *reader; /* the loop's own */
@@ -59,7 +61,7 @@ struct call {
 
     /* The loop's. `back` puts the call into the loop's inbox when the committer or the parked table is done with it. */
     void (*back)(struct call *call);
-    void *loop;
+    struct requests *requests;
     void *connection;
     struct call *next;
 };

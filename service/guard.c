@@ -3,6 +3,8 @@
 #include "db/limits.h"
 #include "handlers/text_parse.h"
 
+#include <strings.h>
+
 static struct guard_verdict refuse(enum status status, const char *why)
 {
     return (struct guard_verdict){.status = status, .why = why, .content_length = -1};
@@ -34,6 +36,14 @@ static bool has_control(struct text t, bool tab_is_fine)
     return false;
 }
 
+/* RFC 9112 §3.2.1 and §3.2.2: the forms of a target that name something here. */
+static bool is_path_or_url(struct text target)
+{
+    bool url = target.len > 8 && strncasecmp(target.at, "http://", 7) == 0 && target.at[7] != '/';
+    return url ? memchr(target.at + 7, '/', target.len - 7) != NULL
+               : target.len > 0 && target.at[0] == '/';
+}
+
 static struct guard_verdict judge_target(struct text target, const char *version)
 {
     if (strcmp(version, "HTTP/1.1") != 0 && strcmp(version, "HTTP/1.0") != 0) {
@@ -42,10 +52,11 @@ static struct guard_verdict judge_target(struct text target, const char *version
     if (target.len > TARGET_BYTES_MAX) {
         return refuse(STATUS_URI_TOO_LONG, "The request target is longer than 4096 bytes.");
     }
-    if (target.len == 0 || target.at[0] != '/' || has_control(target, false) ||
+    if (!is_path_or_url(target) || has_control(target, false) ||
         memchr(target.at, ' ', target.len) != NULL) {
         return refuse(STATUS_BAD_REQUEST, "The request target must be a path that begins with a "
-                                          "slash and has no white space.");
+                                          "slash, or an http URL with one, and have no white "
+                                          "space.");
     }
     return (struct guard_verdict){.status = STATUS_OK, .content_length = -1};
 }

@@ -1,28 +1,21 @@
 /*
- *   accept (loop 0) ─► a loop's inbox ─► MHD_add_connection
+ *   accept (loop 0) ─► a loop's inbox ─► MHD_add_connection ─► service/requests
  *
- *   MHD ─► on_target  the raw target: a call is made
- *       ─► on_request head: guard ─► body ─► call_start ─► [COMMITTING: called again until it is back]
- *                                                     └──► [PARKED: suspended until it is back]
- *                                                     └──► ANSWERED: answer_send
- *       ─► on_completed  sent, or the client is gone: the call is freed
- *
- *   committer, parked ─► call->back ─► the loop's inbox ─► call_go_on, in on_request
+ *   committer, parked ─► call->back ─► the loop's inbox ─► requests_take_back
  */
 #include "service/http.h"
 
 #include "service/answer.h"
-#include "service/guard.h"
+#include "service/half_closed.h"
 #include "service/linger.h"
-#include "service/metrics.h"
+#include "service/requests.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <microhttpd.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -32,21 +25,16 @@
 enum {
     ACCEPTS_AT_ONCE = 64,
     NEW_SOCKETS_MAX = 1024, /* accepted, and not yet taken by their loop */
-    CONNECTION_BYTES =
-        HEAD_BYTES_MAX + 2048, /* libmicrohttpd keeps both heads in it, and clears it each time */
-    SPARE_CALLS_MAX = 256,
 };
 
 struct loop {
     struct http *http;
     struct MHD_Daemon *daemon;
-    struct reader *reader;
     pthread_t thread;
-    int wake;           /* eventfd: something is in the inbox, or it is time to stop */
-    struct call *spare; /* the thread's own: calls that have ended */
-    int spares;
-    int committing;           /* the thread's own: calls that MHD keeps calling back for */
-    struct linger_set linger; /* the thread's own: connections that we ended first */
+    int wake; /* eventfd: something is in the inbox, or it is time to stop */
+    struct requests requests;
+    struct linger_set linger;       /* the thread's own: connections that we ended first */
+    struct half_closed half_closed; /* the thread's own: connections that the client may end */
     bool started;
 
     pthread_mutex_t mu;
@@ -57,10 +45,8 @@ struct loop {
 };
 
 struct http {
-    struct engine *engine;
     struct http_config config;
     _Atomic int64_t connections;
-    _Atomic int64_t busy;
     atomic_bool accepting;
     atomic_bool stopping;
     size_t next_loop; /* loop 0's own: whose turn the next connection is */
@@ -69,9 +55,14 @@ struct http {
 
 /* ---- calls coming back -------------------------------------------------------------------------------------------- */
 
+static struct loop *loop_of(struct call *call)
+{
+    return (struct loop *)((char *)call->requests - offsetof(struct loop, requests));
+}
+
 static void put_back(struct call *call, bool wake)
 {
-    struct loop *loop = call->loop;
+    struct loop *loop = loop_of(call);
     pthread_mutex_lock(&loop->mu);
     call->next = loop->back;
     loop->back = call;
@@ -102,261 +93,19 @@ void http_flush(struct http *http)
     }
 }
 
-/* ---- one request -------------------------------------------------------------------------------------------------- */
-
-static struct text header_of(const void *source, const char *name)
-{
-    struct MHD_Connection *connection = (struct MHD_Connection *)(uintptr_t)source;
-    return text_of(MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name));
-}
-
-/* Of a request whose connection is lost: the head went with it. */
-static struct text header_of_nobody(const void *source, const char *name)
-{
-    (void)source;
-    (void)name;
-    return TEXT_ABSENT;
-}
-
-static enum method method_of(const char *name)
-{
-    static const char *const NAMES[] = {"GET", "PUT", "POST", "PATCH", "DELETE"};
-    for (size_t i = 0; i < sizeof NAMES / sizeof NAMES[0]; i++) {
-        if (strcmp(name, NAMES[i]) == 0) {
-            return (enum method)i;
-        }
-    }
-    return strcmp(name, "HEAD") == 0 ? METHOD_GET : METHOD_OTHER;
-}
-
-static struct call *take_spare(struct loop *loop)
-{
-    struct call *spare = loop->spare;
-    if (spare != NULL) {
-        loop->spare = spare->next;
-        loop->spares--;
-    }
-    return spare;
-}
-
-/* libmicrohttpd calls this with the target as it came, before anything is decoded. */
-static void *on_target(void *cls, const char *target, struct MHD_Connection *connection)
-{
-    struct loop *loop = cls;
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    struct call *call =
-        call_make(take_spare(loop), loop->http->engine, loop->reader, info->connect_fd);
-    if (call == NULL) {
-        return NULL;
-    }
-    call->loop = loop;
-    call->connection = connection;
-    call->back = on_back;
-    call->x.request.target = arena_copy(&call->arena, text_of(target));
-    atomic_fetch_add_explicit(&loop->http->busy, 1, memory_order_relaxed);
-    return call;
-}
-
-struct head {
-    struct guard_field fields[HEADERS_MAX + 1];
-    size_t count;
-};
-
-static enum MHD_Result note_field(void *cls, enum MHD_ValueKind kind, const char *name,
-                                  size_t name_len, const char *value, size_t value_len)
-{
-    struct head *head = cls;
-    (void)kind;
-    head->fields[head->count++] = (struct guard_field){
-        {name, name_len}, value == NULL ? TEXT("") : (struct text){value, value_len}};
-    return head->count <= HEADERS_MAX ? MHD_YES : MHD_NO;
-}
-
-/* libmicrohttpd 1.0 refuses itself what 0.9.75 loses (start_daemon asks it to). */
-static bool lost_something(struct call *call, const char *method, const char *version,
-                           const struct head *head)
-{
-    if (MHD_VERSION >= 0x01000000) {
-        return false;
-    }
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(call->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-    return info == NULL || !guard_accounts(method, call->x.request.target.len, version,
-                                           head->fields, head->count, method + info->header_size);
-}
-
-/* The head is there. What the guard refuses is answered at once, body unread, and the connection closed. */
-static enum MHD_Result on_head(struct call *call, const char *method, const char *version)
-{
-    struct head head;
-    head.count = 0;
-    call->x.request.method = method_of(method);
-    call->x.request.header = header_of;
-    call->x.request.source = call->connection;
-    MHD_get_connection_values_n(call->connection, MHD_HEADER_KIND, note_field, &head);
-    struct guard_verdict verdict =
-        guard_judge(call->x.request.target, version, head.fields, head.count);
-    call->guarded = true;
-    if (verdict.status == STATUS_OK && lost_something(call, method, version, &head)) {
-        verdict = (struct guard_verdict){
-            .status = STATUS_BAD_REQUEST,
-            .why = "The head has a folded line, a NUL byte, or more than one space in a row in "
-                   "its request line."};
-    }
-    if (verdict.status == STATUS_OK) {
-        return MHD_YES;
-    }
-    call->closes = true;
-    call_refuse(call, verdict.status, verdict.why);
-    return answer_send(call);
-}
-
-/* Says what the connection does next, after a step of its call. */
-static enum MHD_Result follow(struct call *call)
-{
-    struct loop *loop = call->loop;
-    switch (call->state) {
-    case CALL_COMMITTING:
-        loop->committing++;
-        return MHD_YES; /* libmicrohttpd calls again at each MHD_run, until the call is back */
-    case CALL_PARKED:
-        MHD_suspend_connection(call->connection);
-        return MHD_YES;
-    case CALL_ANSWERED:
-        return answer_send(call);
-    case CALL_READING:
-    case CALL_STEPPING:
-        break;
-    }
-    assert(false && "a call stops only where its state machine does");
-    return MHD_NO;
-}
-
-static enum MHD_Result on_body(struct call *call, const char *bytes, size_t *len)
-{
-    call_body(call, bytes, *len);
-    call->body_seen += *len;
-    *len = 0;
-    /* A little too much is read to its end, so that the client sees its 413; an endless body is cut off. */
-    return call->body_seen <= 8 * (size_t)BODY_BYTES_MAX ? MHD_YES : MHD_NO;
-}
-
-static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url,
-                                  const char *method, const char *version, const char *body,
-                                  size_t *body_len, void **context)
-{
-    struct call *call = *context;
-    (void)cls;
-    (void)connection;
-    (void)url;
-    if (call == NULL) {
-        return MHD_NO; /* there was no memory for a call */
-    }
-    if (!call->guarded) {
-        return on_head(call, method, version);
-    }
-    if (*body_len > 0) {
-        return on_body(call, body, body_len);
-    }
-    if (call->state == CALL_READING) {
-        call_start(call);
-        return follow(call);
-    }
-    if (!call->is_back) {
-        return MHD_YES;
-    }
-    call->is_back = false;
-    call_go_on(call);
-    return follow(call);
-}
-
-static void free_call(struct call *call)
-{
-    struct loop *loop = call->loop;
-    atomic_fetch_sub_explicit(&loop->http->busy, 1, memory_order_relaxed);
-    call_end(call);
-    if (loop->spares < SPARE_CALLS_MAX) {
-        call->next = loop->spare;
-        loop->spare = call;
-        loop->spares++;
-    } else {
-        call_free(call);
-    }
-}
-
-static void lose_client(struct call *call)
-{
-    call->gone = true;
-    call->connection = NULL;
-    call->x.request.header = header_of_nobody;
-    call->x.request.source = NULL;
-}
-
-/* Nobody waits for this call any more: it goes on until it ends, so that nothing it holds stays behind. */
-static void go_on_without_client(struct call *call)
-{
-    call->is_back = false;
-    call_go_on(call);
-    if (call->state == CALL_COMMITTING) {
-        ((struct loop *)call->loop)->committing++;
-    } else {
-        free_call(call);
-    }
-}
-
-/* libmicrohttpd is done with the request: it was answered, or its connection is lost. The latter it may find out at any
-   time, also between our taking the call back and its calling us for it. */
-static void on_completed(void *cls, struct MHD_Connection *connection, void **context,
-                         enum MHD_RequestTerminationCode code)
-{
-    struct call *call = *context;
-    (void)cls;
-    (void)connection;
-    (void)code;
-    if (call == NULL) {
-        return;
-    }
-    *context = NULL;
-    if (call->is_back) {
-        lose_client(call);
-        go_on_without_client(call);
-        return;
-    }
-    if (call->state == CALL_COMMITTING) {
-        lose_client(call); /* the committer has it: freed when it is back */
-        return;
-    }
-    assert(call->state != CALL_PARKED); /* a suspended connection is not looked at */
-    free_call(call);
-}
+/* ---- connections, and the inbox they come through ----------------------------------------------------------------- */
 
 static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
                           enum MHD_ConnectionNotificationCode code)
 {
     struct loop *loop = cls;
-    (void)context;
-    if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
-        const union MHD_ConnectionInfo *info =
-            MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-        linger_add(&loop->linger, info->connect_fd, clock_monotonic_us());
+    int socket = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        *context = half_closed_watch(&loop->half_closed, socket);
+    } else {
+        half_closed_forget(&loop->half_closed, *context);
+        linger_add(&loop->linger, socket, clock_monotonic_us());
         atomic_fetch_sub(&loop->http->connections, 1);
-    }
-}
-
-/* ---- the inbox ---------------------------------------------------------------------------------------------------- */
-
-static void take_back(struct loop *loop, struct call *call)
-{
-    bool was_parked = call->state == CALL_PARKED;
-    loop->committing -= !was_parked;
-    if (call->gone && !was_parked) {
-        go_on_without_client(call);
-        return;
-    }
-    call->is_back = true;
-    if (was_parked) {
-        MHD_resume_connection(call->connection);
     }
 }
 
@@ -364,10 +113,12 @@ static void add_socket(struct loop *loop, int socket)
 {
     struct sockaddr_storage address;
     socklen_t len = sizeof address;
-    if (getpeername(socket, (struct sockaddr *)&address, &len) != 0 ||
-        MHD_add_connection(loop->daemon, socket, (struct sockaddr *)&address, len) != MHD_YES) {
-        /* libmicrohttpd closes the socket itself when it does not take it; a lost peer is ours to close. */
+    if (getpeername(socket, (struct sockaddr *)&address, &len) != 0) {
+        close(socket); /* reset before anybody looked at it */
         atomic_fetch_sub(&loop->http->connections, 1);
+    } else if (MHD_add_connection(loop->daemon, socket, (struct sockaddr *)&address, len) !=
+               MHD_YES) {
+        atomic_fetch_sub(&loop->http->connections, 1); /* libmicrohttpd has closed it */
     }
 }
 
@@ -391,7 +142,7 @@ static bool empty_inbox(struct loop *loop)
     bool any = back != NULL;
     while (back != NULL) {
         struct call *next = back->next;
-        take_back(loop, back);
+        requests_take_back(back);
         back = next;
     }
     return any;
@@ -443,7 +194,7 @@ static void accept_some(struct http *http)
 static int poll_timeout_ms(struct loop *loop)
 {
     MHD_UNSIGNED_LONG_LONG timeout;
-    if (loop->committing > 0) {
+    if (loop->requests.committing > 0) {
         return 1;
     }
     int longest = loop->linger.count > 0 ? LINGER_MS : 60000;
@@ -461,22 +212,27 @@ static void *run(void *argument)
     struct pollfd fds[] = {{.fd = info->epoll_fd, .events = POLLIN},
                            {.fd = loop->wake, .events = POLLIN},
                            {.fd = loop->linger.epoll, .events = POLLIN},
+                           {.fd = loop->half_closed.epoll, .events = POLLIN},
                            {.fd = http->config.listen_socket, .events = POLLIN}};
     bool accepts = loop == &http->loops[0];
     while (!atomic_load_explicit(&http->stopping, memory_order_relaxed)) {
         bool listening = accepts && atomic_load(&http->accepting);
-        poll(fds, listening ? 4 : 3, poll_timeout_ms(loop));
+        poll(fds, listening ? 5 : 4, poll_timeout_ms(loop));
         bool back = (fds[1].revents & POLLIN) != 0 && empty_inbox(loop);
         if (loop->linger.count > 0) {
             linger_run(&loop->linger, clock_monotonic_us());
         }
-        if (listening && (fds[3].revents & POLLIN) != 0) {
+        if (listening && (fds[4].revents & POLLIN) != 0) {
             accept_some(http);
         }
         MHD_run(loop->daemon);
         if (back) {
             MHD_run(loop->daemon); /* the first queues the answers, the second sends them */
         }
+        if ((fds[3].revents & POLLIN) != 0) {
+            half_closed_note(&loop->half_closed);
+        }
+        half_closed_tell(&loop->half_closed);
     }
     return NULL;
 }
@@ -487,26 +243,30 @@ static bool start_daemon(struct loop *loop)
     int strict = MHD_VERSION >= 0x01000000 ? 1 : 0; /* no folded lines, bare LFs, NULs */
     loop->daemon = MHD_start_daemon(
         MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
-        on_request, loop, MHD_OPTION_CONNECTION_LIMIT, connections,
+        requests_on_data, &loop->requests, MHD_OPTION_CONNECTION_LIMIT, connections,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned)IDLE_CONNECTION_SECONDS, MHD_OPTION_STRICT_FOR_CLIENT, strict,
-        MHD_OPTION_URI_LOG_CALLBACK, on_target, loop, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
-        loop, MHD_OPTION_NOTIFY_CONNECTION, on_connection, loop, MHD_OPTION_END);
+        MHD_OPTION_URI_LOG_CALLBACK, requests_on_target, &loop->requests,
+        MHD_OPTION_NOTIFY_COMPLETED, requests_on_end, &loop->requests, MHD_OPTION_NOTIFY_CONNECTION,
+        on_connection, loop, MHD_OPTION_END);
     return loop->daemon != NULL;
 }
 
-static enum status start_loop(struct http *http, struct loop *loop, char ret_why[256])
+static enum status start_loop(struct http *http, struct loop *loop, struct engine *engine,
+                              char ret_why[256])
 {
     loop->http = http;
+    loop->requests.engine = engine;
+    loop->requests.back = on_back;
     pthread_mutex_init(&loop->mu, NULL);
     loop->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    bool linger = linger_open(&loop->linger);
+    bool watches = half_closed_open(&loop->half_closed), lingers = linger_open(&loop->linger);
     enum status status =
-        reader_open(http->config.database, http->config.machine, &loop->reader, ret_why);
+        reader_open(http->config.database, http->config.machine, &loop->requests.reader, ret_why);
     if (status != STATUS_OK) {
         return status;
     }
-    if (loop->wake < 0 || !linger || !start_daemon(loop) ||
+    if (loop->wake < 0 || !watches || !lingers || !start_daemon(loop) ||
         pthread_create(&loop->thread, NULL, run, loop) != 0) {
         snprintf(ret_why, 256, "cannot start an HTTP loop: %s", strerror(errno));
         return STATUS_OUT_OF_MEMORY;
@@ -526,13 +286,13 @@ enum status http_start(struct engine *engine, const struct http_config *config, 
         snprintf(ret_why, 256, "out of memory");
         return STATUS_OUT_OF_MEMORY;
     }
-    http->engine = engine;
     http->config = *config;
+    answer_as(engine->process.node.at);
     http->loops = loops;
     enum status status = STATUS_OK;
     /* Loop 0 deals out to the others: it starts last. */
     for (int i = config->loops - 1; i >= 0 && status == STATUS_OK; i--) {
-        status = start_loop(http, &loops[i], ret_why);
+        status = start_loop(http, &loops[i], engine, ret_why);
     }
     if (status != STATUS_OK) {
         http_stop(http);
@@ -556,7 +316,11 @@ void http_drain(struct http *http)
 
 int64_t http_busy(struct http *http)
 {
-    return atomic_load(&http->busy);
+    int64_t busy = 0;
+    for (int i = 0; i < http->config.loops; i++) {
+        busy += atomic_load(&http->loops[i].requests.busy);
+    }
+    return busy;
 }
 
 int64_t http_connections(struct http *http)
@@ -573,12 +337,11 @@ static void stop_loop(struct loop *loop)
     if (loop->daemon != NULL) {
         MHD_stop_daemon(loop->daemon);
     }
-    while (loop->spare != NULL) {
-        call_free(take_spare(loop));
-    }
+    requests_close(&loop->requests);
     if (loop->http != NULL) {
-        reader_close(loop->reader);
+        reader_close(loop->requests.reader);
         linger_close(&loop->linger);
+        half_closed_close(&loop->half_closed);
         close(loop->wake);
         pthread_mutex_destroy(&loop->mu);
     }

@@ -10,6 +10,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,7 +26,7 @@ static int print_routes(void)
 {
     static const char *const METHODS[] = {"GET", "PUT", "POST", "PATCH", "DELETE"};
     for (size_t i = 0; i < ROUTE_LISTS; i++) {
-        for (size_t j = 0; all_routes[i] != NULL && j < all_routes[i]->count; j++) {
+        for (size_t j = 0; j < all_routes[i]->count; j++) {
             const struct route *route = &all_routes[i]->at[j];
             printf("%s %s %s\n", METHODS[route->method], route->template, route->operation);
         }
@@ -91,6 +92,8 @@ int main(int argc, char *argv[])
         fprintf(stderr, "ringhold: %s\n", why);
         return EXIT_USAGE;
     }
+    /* The database has the key of all receipts in it, and SQLite would let everybody read it. */
+    umask(0077);
     log_set_level(config.log_level);
     int code = run(command, &config);
     /* What was printed must have come out: a full disk behind stdout is a failure too. */

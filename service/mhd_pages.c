@@ -7,11 +7,17 @@
  * 0.9.75 makes its pages with MHD_create_response_from_buffer, 1.0.1 with MHD_create_response_from_buffer_static.
  */
 #include "handlers/problem.h"
+#include "service/answer.h"
 
-#include <microhttpd.h>
+#include <ctype.h>
 #include <sys/socket.h>
 
 /* The names that --wrap gives. */
+enum MHD_Result __wrap_MHD_parse_arguments_(struct MHD_Connection *connection,
+                                            enum MHD_ValueKind kind, char *arguments,
+                                            void (*note)(void), void *context);
+size_t __real_MHD_strx_to_uint64_n_(const char *digits, size_t len, uint64_t *ret);
+size_t __wrap_MHD_strx_to_uint64_n_(const char *digits, size_t len, uint64_t *ret);
 struct MHD_Response *__real_MHD_create_response_from_buffer(size_t size, void *buffer,
                                                             enum MHD_ResponseMemoryMode mode);
 struct MHD_Response *__wrap_MHD_create_response_from_buffer(size_t size, void *buffer,
@@ -46,6 +52,7 @@ static struct MHD_Response *problem_for(const char *page, size_t size)
         problem.len, (void *)(uintptr_t)problem.at, MHD_RESPMEM_MUST_COPY);
     if (response != NULL) {
         MHD_add_response_header(response, "Content-Type", "application/problem+json");
+        answer_mark(response, &arena);
     }
     arena_free(&arena);
     return response;
@@ -90,4 +97,41 @@ ssize_t __wrap_sendmsg(int fd, const struct msghdr *message, int flags)
     once.msg_iov = parts;
     ssize_t sent = __real_sendmsg(fd, &once, flags);
     return sent < 0 ? sent : sent + (ssize_t)half;
+}
+
+/*
+ * The query is read by handlers/parameters.c, from the target as it came. libmicrohttpd would note each of its
+ * parameters in the memory of the connection; 0.9.75 leaves the client without an answer, and the connection stuck, when
+ * there is no room for all of them (the error it makes is overwritten as above, its buffers are gone).
+ */
+enum MHD_Result __wrap_MHD_parse_arguments_(struct MHD_Connection *connection,
+                                            enum MHD_ValueKind kind, char *arguments,
+                                            void (*note)(void), void *context)
+{
+    (void)connection;
+    (void)kind;
+    (void)arguments;
+    (void)note;
+    (void)context;
+    return MHD_YES;
+}
+
+/*
+ * The size of a chunk: the digits that `digits` begins with, of which 0.9.75 passes just the digits, 1.0 all that it has
+ * read. 0.9.75 waits for the end of the line without a bound: once the line fills the buffer nothing is read any more, not
+ * even that the client has gone, and libmicrohttpd asks to be called again at once, until the connection's timeout. So a
+ * size has a bounded number of digits, and nothing behind it: an extension, which no client of this API sends and 1.0.1
+ * does not get right, is malformed. Looking at the byte behind the digits is safe: behind a connection's buffer lies at
+ * least the Host field's entry.
+ */
+size_t __wrap_MHD_strx_to_uint64_n_(const char *digits, size_t len, uint64_t *ret)
+{
+    enum { CHUNK_DIGITS_MAX = 16 };
+    size_t count = 0;
+    while (count < len && count <= CHUNK_DIGITS_MAX && isxdigit((unsigned char)digits[count])) {
+        count++;
+    }
+    bool malformed = count > CHUNK_DIGITS_MAX || digits[count] == ';';
+    size_t no_size = MHD_VERSION >= 0x01000000 ? 0 : len + 1;
+    return malformed ? no_size : __real_MHD_strx_to_uint64_n_(digits, len, ret);
 }

@@ -56,13 +56,14 @@ static struct command acquire(const char *lock, const char *lease, const char *o
                                               .mode = mode,
                                               .permits = 1,
                                               .wait_ms = wait_ms,
-                                              .lock_delay_ms = ABSENT}};
+                                              .lock_delay_ms = ABSENT,
+                                              .condition = UNCONDITIONAL}};
 }
 
 static struct command release(const char *lock, const char *lease)
 {
     return (struct command){.kind = COMMAND_LEASE_RELEASE,
-                            .lease_release = {.name = text_of(lock), .lease = text_of(lease)}};
+                            .lease_release = {text_of(lock), text_of(lease), UNCONDITIONAL}};
 }
 
 static struct command lock_set(void)
@@ -75,7 +76,8 @@ static struct command lock_set(void)
                                                  .metadata = TEXT("{}"),
                                                  .ttl_ms = 30000,
                                                  .lock_delay_ms = ABSENT,
-                                                 .locks = {MEMBERS, 2}}};
+                                                 .locks = {MEMBERS, 2},
+                                                 .condition = UNCONDITIONAL}};
 }
 
 static struct command queue_put(const char *name, const char *dead_letter)

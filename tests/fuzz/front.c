@@ -119,13 +119,14 @@ const char *front_forget(struct machine *machine)
 
 /* ---- the promises ------------------------------------------------------------------------------------------------- */
 
-/* NULL where the client's own numbers, which come back as they were written, are more than jansson can hold. */
+/* NULL where the client's own numbers or keys, which come back as they were written, are more than jansson can hold. */
 static json_t *parsed(struct text body)
 {
     json_error_t error;
-    json_t *value = json_loadb(body.at, body.len, JSON_REJECT_DUPLICATES, &error);
-    PROMISE(value != NULL || json_error_code(&error) == json_error_numeric_overflow, "%s in %.*s",
-            error.text, (int)body.len, body.at);
+    json_t *value = json_loadb(body.at, body.len, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
+    PROMISE(value != NULL || json_error_code(&error) == json_error_numeric_overflow ||
+                json_error_code(&error) == json_error_null_byte_in_key,
+            "%s in %.*s", error.text, (int)body.len, body.at);
     return value;
 }
 

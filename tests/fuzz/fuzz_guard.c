@@ -27,6 +27,14 @@ static void look(const struct guard_field *field, struct found *found)
     }
 }
 
+/* A path, or a URL with a host and a path. */
+static bool has_path(struct text target)
+{
+    bool url = target.len > 7 && text_equal_nocase((struct text){target.at, 7}, "http://");
+    const char *slash = memchr(target.at + (url ? 7 : 0), '/', target.len - (url ? 7 : 0));
+    return slash != NULL && (url ? slash > target.at + 7 : slash == target.at);
+}
+
 static void check(const struct guard_verdict *verdict, struct text target,
                   const struct guard_field *fields, size_t count)
 {
@@ -39,7 +47,7 @@ static void check(const struct guard_verdict *verdict, struct text target,
     PROMISE((verdict->content_length >= 0) == (found.lengths == 1), "length");
     PROMISE(verdict->content_length <= BODY_BYTES_MAX, "a large body");
     PROMISE(count <= HEADERS_MAX && target.len <= TARGET_BYTES_MAX, "a large head");
-    PROMISE(target.at[0] == '/' && memchr(target.at, ' ', target.len) == NULL, "the target");
+    PROMISE(has_path(target) && memchr(target.at, ' ', target.len) == NULL, "the target");
 }
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)

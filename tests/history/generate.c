@@ -324,11 +324,25 @@ static struct text lease_id(gen g)
     return often(g, 88) ? NAME("n%lld", serial(g)) : lease_of(g).lease;
 }
 
+/* The version of a lease, or of the set's member that stands for the set. */
+static const struct grown *lease_version(gen g, struct text name, struct text id)
+{
+    static const struct grown NEVER = {.known = 1};
+    for (size_t i = 0; i < g->model->lease_count; i++) {
+        const struct m_lease *lease = &g->model->leases[i];
+        if (text_equal(lease->id, id) && text_equal(g->model->locks[lease->lock].name, name)) {
+            return &lease->version;
+        }
+    }
+    return &NEVER;
+}
+
 static struct lease_acquire lease_acquire_of(gen g, bool may_wait)
 {
     struct text name = lock_name(g);
+    struct text id = lease_id(g);
     return (struct lease_acquire){.name = name,
-                                  .lease = lease_id(g),
+                                  .lease = id,
                                   .owner = owner_name(g),
                                   .session = bound(g),
                                   .metadata = json(g),
@@ -337,7 +351,8 @@ static struct lease_acquire lease_acquire_of(gen g, bool may_wait)
                                   .permits = permits(g, name),
                                   .wait_ms = may_wait ? wait(g) : 0,
                                   .lock_delay_ms = lock_delay(g),
-                                  .async = may_wait && often(g, 30)};
+                                  .async = may_wait && often(g, 30),
+                                  .condition = condition(g, lease_version(g, name, id), true)};
 }
 
 static struct lock_set_acquire lock_set_acquire_of(gen g, bool may_wait)
@@ -352,7 +367,8 @@ static struct lock_set_acquire lock_set_acquire_of(gen g, bool may_wait)
         members[i].mode = often(g, 35) ? LEASE_SHARED : LEASE_EXCLUSIVE;
         members[i].permits = permits(g, members[i].name);
     }
-    return (struct lock_set_acquire){.lease = lease_id(g),
+    struct text id = lease_id(g);
+    return (struct lock_set_acquire){.lease = id,
                                      .owner = owner_name(g),
                                      .session = bound(g),
                                      .metadata = json(g),
@@ -360,7 +376,9 @@ static struct lock_set_acquire lock_set_acquire_of(gen g, bool may_wait)
                                      .wait_ms = may_wait ? wait(g) : 0,
                                      .lock_delay_ms = lock_delay(g),
                                      .locks = {members, count},
-                                     .async = may_wait && often(g, 30)};
+                                     .async = may_wait && often(g, 30),
+                                     .condition =
+                                         condition(g, lease_version(g, members[0].name, id), true)};
 }
 
 /* The locks of the set that the lease belongs to, in the order they were asked for. */
@@ -439,15 +457,17 @@ static void lease_change(gen g, struct command *c)
 {
     struct lease_key named = lease_of(g);
     const struct m_lease *lease = any_lease(g);
-    static const struct grown NEVER = {.known = 1};
     int64_t n = below(g, 100);
     if (n < 50) {
         c->kind = COMMAND_LEASE_RELEASE;
-        c->lease_release = named;
+        c->lease_release =
+            (struct lease_release){named.name, named.lease,
+                                   condition(g, lease_version(g, named.name, named.lease), false)};
     } else if (n < 75) {
         c->kind = COMMAND_LEASE_RENEW;
         c->lease_renew =
-            (struct lease_renew){named.name, named.lease, below(g, 2) ? ttl(g) : ABSENT};
+            (struct lease_renew){named.name, named.lease, below(g, 2) ? ttl(g) : ABSENT,
+                                 condition(g, lease_version(g, named.name, named.lease), false)};
     } else {
         c->kind = COMMAND_LEASE_PATCH;
         if (lease != NULL && often(g, 90)) {
@@ -459,13 +479,79 @@ static void lease_change(gen g, struct command *c)
             .metadata_patch = often(g, 70) ? json_patch(g) : TEXT_ABSENT,
             .clear_metadata = often(g, 10),
             .mode = PICK(ABSENT, LEASE_SHARED, LEASE_EXCLUSIVE),
-            .condition = condition(g, lease == NULL ? &NEVER : &lease->version, false)};
+            .condition = condition(g, lease_version(g, named.name, named.lease), false)};
     }
+}
+
+/* What was asked for with the lease. */
+static struct lease_acquire request_of(gen g, const struct m_lease *lease, bool may_wait)
+{
+    return (struct lease_acquire){.name = g->model->locks[lease->lock].name,
+                                  .lease = lease->id,
+                                  .owner = lease->owner,
+                                  .session = lease->session,
+                                  .metadata = lease->metadata,
+                                  .ttl_ms = lease->ttl_ms,
+                                  .mode = lease->mode,
+                                  .permits = lease->permits,
+                                  .wait_ms = may_wait ? wait(g) : 0,
+                                  .lock_delay_ms = lease->lock_delay_ms,
+                                  .async = may_wait && often(g, 30),
+                                  .condition = UNCONDITIONAL};
+}
+
+/* The same for the set that left its places with that member. */
+static struct lock_set_acquire set_request_of(gen g, const struct m_lease *left, bool may_wait)
+{
+    struct lock_set_member *members = arena_zalloc(g->model->arena, LOCK_SET_MAX, sizeof *members);
+    size_t count = 0;
+    for (size_t i = 0; i < g->model->ended_count; i++) {
+        const struct m_ended *ended = &g->model->ended[i];
+        if (ended->reason == REASON_LEFT && ended->left.set == left->set) {
+            members[count++] = (struct lock_set_member){g->model->locks[ended->lock].name,
+                                                        ended->left.mode, ended->left.permits};
+        }
+    }
+    struct lease_acquire one = request_of(g, left, may_wait);
+    return (struct lock_set_acquire){.lease = one.lease,
+                                     .owner = one.owner,
+                                     .session = one.session,
+                                     .metadata = one.metadata,
+                                     .ttl_ms = one.ttl_ms,
+                                     .wait_ms = one.wait_ms,
+                                     .lock_delay_ms = one.lock_delay_ms,
+                                     .locks = {members, count},
+                                     .async = one.async,
+                                     .condition = UNCONDITIONAL};
+}
+
+/* The request of who hung up last, again. False: nobody has of late. */
+static bool come_back(gen g, struct command *c, bool may_wait)
+{
+    size_t at = g->model->ended_count;
+    while (at > 0 && g->model->ended[at - 1].reason != REASON_LEFT) {
+        at--;
+    }
+    if (at == 0) {
+        return false;
+    }
+    const struct m_lease *left = &g->model->ended[at - 1].left;
+    if (left->set != 0) {
+        c->kind = COMMAND_LOCK_SET_ACQUIRE;
+        c->lock_set_acquire = set_request_of(g, left, may_wait);
+    } else {
+        c->kind = COMMAND_LEASE_ACQUIRE;
+        c->lease_acquire = request_of(g, left, may_wait);
+    }
+    return true;
 }
 
 static void lock_command(gen g, struct command *c, bool in_transaction)
 {
     int64_t n = below(g, 100);
+    if (often(g, 8) && come_back(g, c, !in_transaction)) {
+        return;
+    }
     if (n < 36) {
         c->kind = COMMAND_LEASE_ACQUIRE;
         c->lease_acquire = lease_acquire_of(g, !in_transaction);

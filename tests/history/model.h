@@ -57,6 +57,7 @@ struct m_lease {
     struct text request; /* all that a replay must repeat, as one text */
     int64_t mode, permits, ttl_ms, lock_delay_ms, due_ms;
     int64_t set;     /* members that stand and fall together; 0: alone */
+    int64_t place;   /* in line: the n-th to come, of all; the members of a set have one */
     int64_t granted; /* the n-th grant of all */
     bool collected, async;
     struct grown version, ticket, fence;
@@ -67,6 +68,7 @@ struct m_ended {
     struct text lease, reason_text;
     enum end_reason reason;
     int64_t drop_ms;
+    struct m_lease left; /* as it was: a place that was left is found again by its request */
 };
 
 struct m_queue {
@@ -142,11 +144,11 @@ struct model {
     struct event news[M_NEWS]; /* what whoever waits must be told of this batch */
     size_t session_count, lock_count, lease_count, ended_count, queue_count, message_count;
     size_t dedup_count, ack_count, receipt_count, record_count, news_count;
-    int64_t grants, sets, births; /* numbers given */
-    int64_t expired;              /* ended by time */
-    int64_t fence_floor;          /* no fence given from now on is this one or below */
-    int64_t revision_floor;       /* no version of a lock, lease or queue, either */
-    const struct m_lease *asked;  /* the wishes that were refused last, because of a deadlock */
+    int64_t grants, sets, births, places; /* numbers given */
+    int64_t expired;                      /* ended by time */
+    int64_t fence_floor;                  /* no fence given from now on is this one or below */
+    int64_t revision_floor;               /* no version of a lock, lease or queue, either */
+    const struct m_lease *asked; /* the wishes that were refused last, because of a deadlock */
     size_t asked_count;
     bool full;       /* something did not fit: the history ends here */
     char wrong[600]; /* the first disagreement; empty: none */

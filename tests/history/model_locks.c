@@ -278,10 +278,15 @@ static void tell_lease(struct model *model, const struct m_lease *lease)
     model_tell(model, EVENT_LEASE, model->locks[lease->lock].name, lease->id);
 }
 
-static void change_lease(struct model *model, struct m_lease *lease)
+static void renumber(struct model *model, struct m_lease *lease)
 {
     grown_change(&lease->version, model->revision_floor);
     model->locks[lease->lock].changed = true;
+}
+
+static void change_lease(struct model *model, struct m_lease *lease)
+{
+    renumber(model, lease);
     tell_lease(model, lease);
 }
 
@@ -295,12 +300,19 @@ static void hold(struct model *model, struct m_lease *lease)
 
 static void insert(struct model *model, struct m_lease lease)
 {
-    size_t at = model_append(model, &model->lease_count, M_LEASES);
+    model_append(model, &model->lease_count, M_LEASES);
+    size_t at = 0; /* those in line stand in the order of their places */
+    while (at + 1 < model->lease_count && model->leases[at].place <= lease.place) {
+        at++;
+    }
+    memmove(&model->leases[at + 1], &model->leases[at],
+            (model->lease_count - 1 - at) * sizeof lease);
     model->leases[at] = lease;
     model->locks[lease.lock].there = true;
-    change_lease(model, &model->leases[at]);
+    renumber(model, &model->leases[at]);
     grown_change(&model->leases[at].ticket, model->revision_floor);
     if (lease.state == LEASE_HELD) {
+        tell_lease(model, &model->leases[at]); /* nobody waits for a place in line to be there */
         hold(model, &model->leases[at]);
     }
 }
@@ -327,14 +339,16 @@ static void remember(struct model *model, const struct m_lease *lease,
                                         .lease = lease->id,
                                         .reason = ending->reason,
                                         .reason_text = ending->text,
-                                        .drop_ms = model->now.now_ms + LEASE_TOMBSTONE_MS};
+                                        .drop_ms = model->now.now_ms + LEASE_TOMBSTONE_MS,
+                                        .left = *lease};
     model->expired += ending->reason == REASON_EXPIRED;
 }
 
 static void end_one(struct model *model, struct m_lease *lease, const struct m_ending *ending)
 {
     struct m_lock *lock = &model->locks[lease->lock];
-    bool lost = ending->reason != REASON_NONE && ending->reason != REASON_RELEASED;
+    bool lost = ending->reason != REASON_NONE && ending->reason != REASON_RELEASED &&
+                ending->reason != REASON_LEFT;
     if (lease->state == LEASE_HELD && lease->collected && lost) {
         int64_t delay_ms =
             ending->lock_delay_ms != ABSENT ? ending->lock_delay_ms : delay_of(lock, lease);
@@ -629,7 +643,7 @@ static bool find_ended(const struct model *model, size_t lock, struct text id, s
 {
     for (size_t i = 0; i < model->ended_count; i++) {
         const struct m_ended *ended = &model->ended[i];
-        if (ended->lock == lock && text_equal(ended->lease, id)) {
+        if (ended->lock == lock && text_equal(ended->lease, id) && ended->reason != REASON_LEFT) {
             want->reason = ended->reason;
             want->reason_text = ended->reason_text;
             return true;
@@ -740,9 +754,10 @@ static bool collect(struct model *model, struct m_lease *lease)
 
 static struct m_lease wish_of(const struct lease_acquire *c, size_t lock, struct arena *arena)
 {
-    struct text request = arena_format(arena, "%.*s %lld %lld %lld %lld", (int)c->owner.len,
-                                       c->owner.at, (long long)c->mode, (long long)c->permits,
-                                       (long long)c->ttl_ms, (long long)c->lock_delay_ms);
+    struct text request =
+        arena_format(arena, "%.*s %lld %lld %lld %lld %.*s", (int)c->owner.len, c->owner.at,
+                     (long long)c->mode, (long long)c->permits, (long long)c->ttl_ms,
+                     (long long)c->lock_delay_ms, (int)c->metadata.len, c->metadata.at);
     return (struct m_lease){.lock = lock,
                             .id = c->lease,
                             .owner = c->owner,
@@ -763,12 +778,46 @@ static bool same_request(const struct m_lease *lease, const struct m_lease *wish
            text_equal(lease->session, wish->session);
 }
 
+/* The place that the request had left, 0 for none; forgotten either way. */
+static int64_t place_left(struct model *model, const struct m_lease *wish)
+{
+    for (size_t i = 0; i < model->ended_count; i++) {
+        struct m_ended left = model->ended[i];
+        if (left.reason == REASON_LEFT && left.lock == wish->lock &&
+            text_equal(left.lease, wish->id)) {
+            memmove(&model->ended[i], &model->ended[i + 1],
+                    (--model->ended_count - i) * sizeof left);
+            bool same = text_equal(left.left.request, wish->request) &&
+                        left.left.due_ms > model->now.lease_now_ms;
+            return same ? left.left.place : 0;
+        }
+    }
+    return 0;
+}
+
+/* Where the wishes stand: in the place that all of them had left, or at the end. */
+static int64_t place_for(struct model *model, const struct m_lease *wishes, size_t n,
+                         bool *ret_back)
+{
+    int64_t place = 0;
+    for (size_t i = 0; i < n; i++) {
+        int64_t left = place_left(model, &wishes[i]);
+        place = i == 0 || left == place ? left : 0;
+    }
+    *ret_back = place != 0;
+    return place != 0 ? place : ++model->places;
+}
+
 /* The wishes become leases, in line or held. */
 static void insert_all(struct model *model, struct m_lease *wishes, size_t n, bool waits,
                        int64_t wait_ms)
 {
     int64_t set = waits && n > 1 ? ++model->sets : 0;
+    bool is_back;
+    int64_t place = place_for(model, wishes, n, &is_back);
     for (size_t i = 0; i < n; i++) {
+        wishes[i].place = waits ? place : ++model->places;
+        model->locks[wishes[i].lock].look |= waits && is_back;
         wishes[i].state = waits ? LEASE_WAITING : LEASE_HELD;
         wishes[i].collected = !waits;
         wishes[i].set = set;
@@ -784,6 +833,9 @@ static void acquire(struct model *model, const struct lease_acquire *c, struct r
     settle(model, lock);
     struct m_lease wish = wish_of(c, lock, model->arena);
     struct m_lease *lease = find(model, lock, c->lease);
+    if (lease != NULL && !model_condition(&c->condition, true, &lease->version, want)) {
+        return;
+    }
     if (lease != NULL && !same_request(lease, &wish)) {
         want->status = STATUS_LEASE_MISMATCH;
         return;
@@ -806,6 +858,10 @@ static void acquire(struct model *model, const struct lease_acquire *c, struct r
         want->status = STATUS_LEASE_ENDED;
         return;
     }
+    static const struct grown NONE = {.known = 0};
+    if (!model_condition(&c->condition, false, &NONE, want)) {
+        return;
+    }
     if (!may_wish(model, &wish, true, want) || !may_bind(model, c->session, c->name, want)) {
         return;
     }
@@ -815,8 +871,10 @@ static void acquire(struct model *model, const struct lease_acquire *c, struct r
     }
     insert_all(model, &wish, 1, turn == TURN_LATER, c->wait_ms);
     finish(model);
-    want->status = turn == TURN_LATER ? STATUS_WAITING : STATUS_CREATED;
-    answer_lease(model, find(model, lock, c->lease), want);
+    lease = find(model, lock, c->lease);
+    collect(model, lease); /* back in its old place, it may have been the next */
+    want->status = lease->state == LEASE_WAITING ? STATUS_WAITING : STATUS_CREATED;
+    answer_lease(model, lease, want);
 }
 
 /* ---- lock-sets ------------------------------------------------------------------------------------------------ */
@@ -830,8 +888,9 @@ static int by_text(const void *a, const void *b)
 static struct text set_request(struct arena *arena, const struct lock_set_acquire *c)
 {
     struct text parts[LOCK_SET_MAX];
-    struct text all = arena_format(arena, "set of %.*s %lld %lld", (int)c->owner.len, c->owner.at,
-                                   (long long)c->ttl_ms, (long long)c->lock_delay_ms);
+    struct text all = arena_format(arena, "set of %.*s %lld %lld %.*s", (int)c->owner.len,
+                                   c->owner.at, (long long)c->ttl_ms, (long long)c->lock_delay_ms,
+                                   (int)c->metadata.len, c->metadata.at);
     for (size_t i = 0; i < c->locks.count; i++) {
         const struct lock_set_member *m = &c->locks.at[i];
         parts[i] = arena_format(arena, "%.*s %lld %lld", (int)m->name.len, m->name.at,
@@ -873,6 +932,21 @@ static bool set_has_ended(struct model *model, const struct m_lease *wishes, siz
         want->reason = REASON_EXPIRED; /* how, is no longer remembered */
     }
     return found > 0;
+}
+
+/* A set is as new as the newest of its members. */
+static struct grown set_version(struct model *model, const struct m_lease *wishes, size_t n)
+{
+    struct grown newest = {.known = 0};
+    for (size_t i = 0; i < n; i++) {
+        const struct m_lease *lease = find(model, wishes[i].lock, wishes[i].id);
+        if (lease != NULL) {
+            newest.changed |= lease->version.changed;
+            newest.known =
+                lease->version.known > newest.known ? lease->version.known : newest.known;
+        }
+    }
+    return newest;
 }
 
 static size_t count_found(struct model *model, const struct m_lease *wishes, size_t n)
@@ -961,6 +1035,11 @@ static void acquire_set(struct model *model, const struct lock_set_acquire *c, s
         settle(model, wishes[i].lock);
     }
     size_t found = count_found(model, wishes, n);
+    struct grown version = set_version(model, wishes, n);
+    if ((found == 0 && set_has_ended(model, wishes, n, found, want)) ||
+        !model_condition(&c->condition, found > 0, &version, want)) {
+        return;
+    }
     for (size_t i = 0; i < n; i++) {
         const struct m_lease *lease = find(model, wishes[i].lock, c->lease);
         if (lease != NULL && !same_request(lease, &wishes[i])) {
@@ -981,7 +1060,9 @@ static void acquire_set(struct model *model, const struct lock_set_acquire *c, s
     }
     insert_all(model, wishes, n, turn == TURN_LATER, c->wait_ms);
     finish(model);
-    want->status = turn == TURN_LATER ? STATUS_WAITING : STATUS_CREATED;
+    struct m_lease *member = find(model, wishes[0].lock, c->lease);
+    collect(model, member); /* as in acquire */
+    want->status = member->state == LEASE_WAITING ? STATUS_WAITING : STATUS_CREATED;
     answer_set(model, wishes, n, want);
 }
 
@@ -1044,7 +1125,7 @@ static void abandon(struct model *model, struct text name, struct text id, int64
     struct m_lease *lease = find_settled(model, name, id, &nobody);
     if (lease != NULL && !lease->async && !lease->ticket.changed && lease->ticket.known == ticket &&
         !(lease->state == LEASE_HELD && lease->collected)) {
-        end(model, lease, (struct m_ending){.reason = REASON_NONE, .lock_delay_ms = ABSENT});
+        end(model, lease, (struct m_ending){.reason = REASON_LEFT, .lock_delay_ms = ABSENT});
         finish(model);
     }
 }
@@ -1113,7 +1194,7 @@ static void patch(struct model *model, const struct lease_patch *c, struct resul
 static void renew(struct model *model, const struct lease_renew *c, struct result *want)
 {
     struct m_lease *lease = find_settled(model, c->name, c->lease, want);
-    if (lease == NULL) {
+    if (lease == NULL || !model_condition(&c->condition, true, &lease->version, want)) {
         return;
     }
     if (lease->state == LEASE_WAITING) {
@@ -1121,18 +1202,26 @@ static void renew(struct model *model, const struct lease_renew *c, struct resul
         return;
     }
     collect(model, lease);
-    lease->ttl_ms = c->ttl_ms != ABSENT ? c->ttl_ms : lease->ttl_ms;
+    if (c->ttl_ms != ABSENT && c->ttl_ms != lease->ttl_ms) {
+        lease->ttl_ms = c->ttl_ms;
+        grown_change(&lease->version, model->revision_floor);
+        tell_lease(model, lease);
+    }
     lease->due_ms = model->now.lease_now_ms + lease->ttl_ms;
     answer_lease(model, lease, want);
 }
 
-static void release(struct model *model, const struct lease_key *c, struct result *want)
+static void release(struct model *model, const struct lease_release *c, struct result *want)
 {
     struct m_lease *lease = find_settled(model, c->name, c->lease, want);
+    if (lease != NULL && !model_condition(&c->condition, true, &lease->version, want)) {
+        return;
+    }
     if (lease != NULL) {
         end(model, lease, (struct m_ending){.reason = REASON_RELEASED, .lock_delay_ms = ABSENT});
         finish(model);
     } else if (want->status == STATUS_LEASE_NOT_FOUND || want->reason == REASON_RELEASED) {
+        place_left(model, &(struct m_lease){.lock = lock_index(model, c->name), .id = c->lease});
         want->status = STATUS_OK; /* gone is gone */
     }
 }

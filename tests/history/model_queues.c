@@ -103,19 +103,6 @@ static int64_t oldest_age_ms(const struct model *model, const struct m_queue *qu
     return 0;
 }
 
-static struct queue_view view(const struct model *model, const struct m_queue *queue)
-{
-    return (struct queue_view){.name = queue->name,
-                               .config = queue->config,
-                               .version = grown_want(&queue->version),
-                               .created_at_ms = queue->created_ms,
-                               .ready = count(model, queue, M_READY, M_BLOCKED),
-                               .delayed = count(model, queue, M_DELAYED, M_DELAYED),
-                               .leased = count(model, queue, M_LEASED, M_LEASED),
-                               .dead = count(model, queue, M_DEAD, M_DEAD),
-                               .oldest_age_ms = oldest_age_ms(model, queue)};
-}
-
 /* What a client sees: what time has changed has changed, whether or not it was put right. */
 static enum message_filter filter_of(const struct model *model, const struct m_message *m)
 {
@@ -124,6 +111,31 @@ static enum message_filter filter_of(const struct model *model, const struct m_m
            : is_held(model, m) ? MESSAGE_LEASED
            : delayed           ? MESSAGE_DELAYED
                                : MESSAGE_READY;
+}
+
+/* As many messages as a list of that state shows. */
+static int64_t shown(const struct model *model, const struct m_queue *queue,
+                     enum message_filter state)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < model->message_count; i++) {
+        const struct m_message *m = &model->messages[i];
+        n += is_of(model, m, queue) && !is_expired(model, m) && filter_of(model, m) == state;
+    }
+    return n;
+}
+
+static struct queue_view view(const struct model *model, const struct m_queue *queue)
+{
+    return (struct queue_view){.name = queue->name,
+                               .config = queue->config,
+                               .version = grown_want(&queue->version),
+                               .created_at_ms = queue->created_ms,
+                               .ready = shown(model, queue, MESSAGE_READY),
+                               .delayed = shown(model, queue, MESSAGE_DELAYED),
+                               .leased = shown(model, queue, MESSAGE_LEASED),
+                               .dead = shown(model, queue, MESSAGE_DEAD),
+                               .oldest_age_ms = oldest_age_ms(model, queue)};
 }
 
 static struct message_view message_view(const struct model *model, const struct m_message *m)
@@ -905,8 +917,10 @@ static void ack_or_cancel(struct model *model, const struct message_delete *c,
                                                      : STATUS_OK;
     } else {
         struct m_message *m = message_of(model, queue, c->message);
-        if (m == NULL || is_expired(model, m)) {
+        if (c->message < 1 || c->message > queue->sequence) {
             want->status = STATUS_MESSAGE_NOT_FOUND;
+        } else if (m == NULL || is_expired(model, m)) {
+            want->status = STATUS_MESSAGE_GONE;
         } else if (is_held(model, m)) {
             want->status = STATUS_MESSAGE_LEASED;
         } else {

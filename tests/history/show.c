@@ -117,7 +117,7 @@ static struct text show_set(const struct lock_set_acquire *c, struct line line)
         show_mode(&line, c->locks.at[i].mode);
         add_int(&line, "permits", c->locks.at[i].permits);
     }
-    T(owner), T(session), I(ttl_ms), I(wait_ms), I(lock_delay_ms), F(async);
+    T(owner), T(session), T(metadata), I(ttl_ms), I(wait_ms), I(lock_delay_ms), F(async), C();
     return line.text;
 }
 
@@ -127,7 +127,7 @@ static struct text show_lease(const struct command *command, struct line line)
     case COMMAND_LEASE_ACQUIRE: {
         const struct lease_acquire *c = &command->lease_acquire;
         T(name), T(lease), T(owner), T(session), I(ttl_ms), show_mode(&line, c->mode);
-        I(permits), I(wait_ms), I(lock_delay_ms), F(async);
+        T(metadata), I(permits), I(wait_ms), I(lock_delay_ms), F(async), C();
         break;
     }
     case COMMAND_LEASE_ABANDON: {
@@ -136,10 +136,14 @@ static struct text show_lease(const struct command *command, struct line line)
         break;
     }
     case COMMAND_LEASE_COLLECT:
-    case COMMAND_LEASE_GET:
-    case COMMAND_LEASE_RELEASE: {
+    case COMMAND_LEASE_GET: {
         const struct lease_key *c = &command->lease_get;
         T(name), T(lease);
+        break;
+    }
+    case COMMAND_LEASE_RELEASE: {
+        const struct lease_release *c = &command->lease_release;
+        T(name), T(lease), C();
         break;
     }
     case COMMAND_LEASE_PATCH: {
@@ -149,7 +153,7 @@ static struct text show_lease(const struct command *command, struct line line)
     }
     case COMMAND_LEASE_RENEW: {
         const struct lease_renew *c = &command->lease_renew;
-        T(name), T(lease), I(ttl_ms);
+        T(name), T(lease), I(ttl_ms), C();
         break;
     }
     case COMMAND_LOCK_SET_ACQUIRE:

@@ -7,7 +7,7 @@ import { Wire, expectProblem, once } from './wire.mjs';
 
 let server;
 before(async () => {
-  server = await Server.start();
+  server = await Server.start({ args: ['--node', 'front'] });
 });
 after(async () => {
   const { code } = await server.stop();
@@ -30,6 +30,9 @@ async function refused(head, status, code, behind = HIDDEN) {
   if (answer) {
     expectProblem(answer, status, code);
     assert.equal(answer.headers.get('connection'), 'close');
+    // Also where libmicrohttpd refused by itself: which of the two does differs with its version.
+    assert.equal(answer.headers.get('ringhold-partition'), '0');
+    assert.equal(answer.headers.get('ringhold-node'), 'front');
   }
   assert.ok(await wire.closes(), 'the connection stays open');
   wire.end();
@@ -96,7 +99,8 @@ test('HTTP/1.0 with a Transfer-Encoding is refused', async () => {
 });
 
 const LINES = {
-  'an absolute target': ['GET http://h/v1/status HTTP/1.1', 400, 'bad-request'],
+  'an absolute target without a path': ['GET http://h HTTP/1.1', 400, 'bad-request'],
+  'an absolute target of another scheme': ['GET ftp://h/v1/status HTTP/1.1', 400, 'bad-request'],
   'an asterisk': ['OPTIONS * HTTP/1.1', 400, 'bad-request'],
   'an authority': ['CONNECT h:80 HTTP/1.1', 400, 'bad-request'],
   'a space in the target': ['GET /v1/status x HTTP/1.1', 400, 'bad-request'],
@@ -169,23 +173,27 @@ test('a chunked body with trailers is read', async () => {
   wire.end();
 });
 
-/* libmicrohttpd 0.9.75 reads them. 1.0.1 takes the line feed behind an extension for the chunk's first byte, finds that
-   the chunk does not end where it should, and refuses: no body of that kind gets through, and none is misread. */
-test('a chunk with an extension is read right or refused', async () => {
+// No client of this API sends them, and libmicrohttpd waits for the end of one without a bound.
+test('a chunk with an extension is refused', async () => {
   const wire = await Wire.open(server.port);
   wire.send(
     'PUT /v1/sessions/extended HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n',
     'e;a=b\r\n{"data":{"n":2\r\n2\r\n}}\r\n0\r\n\r\n',
   );
-  const answer = await wire.answer();
-  if (answer.status === 400) {
-    assert.equal(answer.json.code, 'bad-request', answer.text);
-  } else {
-    assert.equal(answer.status, 201, answer.text);
-    assert.deepEqual(answer.json.data, { n: 2 });
-  }
+  expectProblem(await wire.answer(), 400, 'bad-request');
+  assert.ok(await wire.closes());
   wire.end();
 });
+
+for (const [name, line] of [['an extension', '2;'], ['zeros', '0']]) {
+  test(`a chunk's size with ${name} without end is refused, and keeps no processor busy`, async () => {
+    const wire = await Wire.open(server.port);
+    wire.send('PUT /v1/sessions/endless HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n', line.padEnd(100000, name === 'zeros' ? '0' : 'a'));
+    expectProblem(await wire.answer(), 400, 'bad-request');
+    assert.ok(await wire.closes());
+    wire.end();
+  });
+}
 
 test('a trailer cannot change how a request is understood', async () => {
   const wire = await Wire.open(server.port);

@@ -1,5 +1,6 @@
 // The process: how many it lets in, how it ends, and that nobody shares its directory.
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { Server } from './server.mjs';
 import { Wire, expectProblem, once } from './wire.mjs';
@@ -67,6 +68,75 @@ test('a client that speaks first sees why it is turned away', async () => {
     }
     assert.ok(seen >= 15, `only ${seen} of 20 saw the answer`);
     wire.end();
+  });
+});
+
+test('connections that are reset before they are looked at leave no descriptor behind', async () => {
+  await withServer([], async (server) => {
+    const descriptors = () => readdirSync(`/proc/${server.child.pid}/fd`).length;
+    const wire = await Wire.open(server.port);
+    wire.send(LIVEZ);
+    await wire.answer();
+    const before = descriptors();
+    // While it is stopped they come and go: accepting is all that is left to do with them.
+    server.kill('SIGSTOP');
+    for (let i = 0; i < 50; i++) {
+      const gone = await Wire.open(server.port);
+      gone.socket.resetAndDestroy();
+    }
+    await pause(50);
+    server.kill('SIGCONT');
+    for (let i = 0; (await server.ask('GET', '/v1/status')).body.connections > 2 || descriptors() > before + 1; i++) {
+      assert.ok(i < 500, `${descriptors()} descriptors instead of ${before}`);
+      await pause(10);
+    }
+    wire.end();
+  });
+});
+
+// What a client sent, and that it left, may be there at once when the server comes to look.
+test('clients that have left before their bytes are read leave no connection behind', async () => {
+  await withServer([], async (server) => {
+    const whole = put('/v1/sessions/left', {});
+    const ends = [1, 20, whole.length - 1, whole.length];
+    server.kill('SIGSTOP');
+    for (const end of [...ends, ...ends, ...ends, ...ends]) {
+      const gone = await Wire.open(server.port);
+      gone.send(whole.slice(0, end));
+      gone.socket.end();
+    }
+    await pause(50);
+    server.kill('SIGCONT');
+    for (let i = 0; ; i++) {
+      const { body } = await server.ask('GET', '/v1/status');
+      if (body.connections <= 3) break; // the asking client's own
+      // Those that are being committed stay until they are, which is the disk's to say; the idle timeout is 120 s.
+      assert.ok(i < 3000, `${body.connections} connections stay open`);
+      await pause(10);
+    }
+    assert.equal((await server.ask('GET', '/v1/sessions/left')).status, 200, 'the whole request is carried out');
+  });
+});
+
+// While a request is committed, what is pipelined behind it stays unread, and the close behind that too.
+test('clients that leave behind an unfinished second request leave no connection behind', async () => {
+  await withServer([], async (server) => {
+    const second = `GET /v1/status HTTP/1.1\r\nHost: h\r\nX: ${'x'.repeat(7500)}`;
+    server.kill('SIGSTOP');
+    for (let i = 0; i < 12; i++) {
+      const gone = await Wire.open(server.port);
+      gone.send(put(`/v1/sessions/first-${i}`, {}) + second);
+      gone.socket.end();
+    }
+    await pause(50);
+    server.kill('SIGCONT');
+    for (let i = 0; ; i++) {
+      const { body } = await server.ask('GET', '/v1/status');
+      if (body.connections <= 3) break; // the asking client's own
+      assert.ok(i < 100, `${body.connections} connections stay open`);
+      await pause(10);
+    }
+    assert.equal((await server.ask('GET', '/v1/sessions/first-11')).status, 200);
   });
 });
 
@@ -142,6 +212,9 @@ test('while it drains /readyz fails and everything else goes on', async () => {
     await pause(5);
   }
   expectProblem(answer, 503, 'draining');
+  const why = await once(server.port, 'GET /readyz?verbose HTTP/1.1\r\nHost: h\r\n\r\n');
+  expectProblem(why, 503, 'draining');
+  assert.deepEqual(why.json.checks, { started: 'ok', storage: 'ok', accepting: 'failed' });
   assert.equal((await once(server.port, put('/v1/sessions/late', {}))).status, 201);
   wire.send(LIVEZ);
   const last = await wire.answer();

@@ -213,6 +213,43 @@ test('a head of many or long fields is refused', async () => {
   await alive();
 });
 
+test('a target of many parameters is answered, and leaves nothing behind', async () => {
+  const { body: before } = await server.ask('GET', '/v1/status');
+  for (const [path, query, status] of [['/livez', 'a=b&'.repeat(1000), 200], ['/v1/locks', '&'.repeat(4000), 200], ['/v1/locks', 'limit=1&'.repeat(300), 400]]) {
+    const answer = await once(server.port, `GET ${path}?${query} HTTP/1.1\r\nHost: h\r\n\r\n`);
+    assert.equal(answer?.status, status, answer?.text);
+  }
+  const { body: after } = await server.ask('GET', '/v1/status');
+  assert.ok(after.connections <= before.connections + 3);
+});
+
+// libmicrohttpd keeps the head, its notes of each field and the answer's head in one piece of memory.
+test('every head within the limits is served, every other is told so', async () => {
+  for (const fields of [1, 8, 24, 40, 56, 62]) {
+    for (const bytes of [2000, 6000, 7000, 7500, 8000, 8500, 9500, 10000, 10500, 11500, 12500]) {
+      const each = 'a'.repeat(Math.floor((bytes - 60) / fields) - 8);
+      const head = Array.from({ length: fields }, (_, i) => `X${10 + i}: ${each}\r\n`).join('');
+      const answer = await once(server.port, `GET /v1/status HTTP/1.1\r\nHost: h\r\n${head}\r\n`);
+      if (bytes <= 8000) {
+        assert.equal(answer?.status, 200, `${fields} fields, ${bytes} bytes: ${answer?.text}`);
+      } else {
+        expectProblem(answer, 431, 'headers-too-large');
+      }
+    }
+  }
+});
+
+test('a long target and long fields together are told that they are too large', async () => {
+  for (const bytes of [8000, 8100, 8150]) {
+    for (const target of [3000, 4000, 4080, 4200]) {
+      const answer = await once(server.port, `GET /v1/locks?x=${'a'.repeat(target)} HTTP/1.1\r\nHost: h\r\nX: ${'b'.repeat(bytes)}\r\n\r\n`);
+      if (answer?.status === 431) expectProblem(answer, 431, 'headers-too-large');
+      else if (answer?.status === 414) expectProblem(answer, 414, 'uri-too-long');
+      else expectProblem(answer, 400, 'invalid-parameter');
+    }
+  }
+});
+
 test('a request line without end is refused', async () => {
   const wire = await Wire.open(server.port);
   wire.send(`GET /${'a'.repeat(100000)}`);
@@ -271,7 +308,42 @@ test('a Request-Id is echoed, or made', async () => {
 });
 
 test('the node and the partition are named under /v1', async () => {
-  const answer = await once(server.port, 'GET /v1/sessions/nobody HTTP/1.1\r\nHost: h\r\n\r\n');
-  assert.ok(answer.headers.get('ringhold-node'));
-  assert.equal(answer.headers.get('ringhold-partition'), '0');
+  const node = (await server.ask('GET', '/v1/ring')).body.members[0].name;
+  for (const head of [
+    'GET /v1/sessions/nobody HTTP/1.1\r\nHost: h',
+    'GET /v1 HTTP/1.1\r\nHost: h',
+    'GET /v1?a=b HTTP/1.1\r\nHost: h',
+    'GET http://h/v1/status HTTP/1.1\r\nHost: h',
+    // These two libmicrohttpd refuses by itself.
+    'POST /v1/sessions HTTP/1.1\r\nHost: h\r\nContent-Length: x',
+    'POST /v1/sessions HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nx',
+  ]) {
+    const answer = await once(server.port, `${head}\r\n\r\n`);
+    assert.equal(answer.headers.get('ringhold-node'), node, head);
+    assert.equal(answer.headers.get('ringhold-partition'), '0', head);
+    assert.ok(answer.headers.get('request-id'), head);
+  }
+});
+
+test('a valid traceparent comes back and is logged, another does not come back', async () => {
+  const trace = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+  for (const target of ['/v1/status', '/livez', '/nowhere']) {
+    const answer = await once(server.port, `GET ${target} HTTP/1.1\r\nHost: h\r\ntraceparent: ${trace}\r\n\r\n`);
+    assert.equal(answer.headers.get('traceparent'), trace, target);
+  }
+  const other = await once(server.port, 'GET /livez HTTP/1.1\r\nHost: h\r\ntraceparent: 00-x\r\n\r\n');
+  assert.ok(!other.headers.has('traceparent'));
+  for (let i = 0; !server.log.includes(trace); i++) {
+    assert.ok(i < 100, 'the log has no line of it');
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+});
+
+// ---- targets --------------------------------------------------------------------------------------------------------
+
+test('a target that is a whole URL means its path', async () => {
+  const answer = await once(server.port, 'GET HTTP://any.host:80/v1/ring/lookup?name=a~b HTTP/1.1\r\nHost: h\r\n\r\n');
+  assert.equal(answer.status, 200);
+  assert.equal(answer.json.routing_key, 'a');
+  expectProblem(await once(server.port, 'GET http://h/nowhere HTTP/1.1\r\nHost: h\r\n\r\n'), 404, 'not-found');
 });

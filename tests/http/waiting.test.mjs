@@ -183,6 +183,20 @@ test('a waiter that hangs up is dropped from the line, and the next one has its 
   assert.equal((await second.answer).status, 201);
 });
 
+test('a waiter that hung up and comes back has its place again', async () => {
+  await made('PUT', `/v1/locks/${name}/leases/a`, { owner: 'a' });
+  const first = await park('PUT', `/v1/locks/${name}/leases/b`, { owner: 'b', wait_ms: LONG_MS });
+  const rival = await park('PUT', `/v1/locks/${name}/leases/c`, { owner: 'c', wait_ms: LONG_MS });
+  first.wire.end();
+  await line(['c']);
+  const again = await park('PUT', `/v1/locks/${name}/leases/b`, { owner: 'b', wait_ms: LONG_MS });
+  await line(['b', 'c']);
+  await server.ask('DELETE', `/v1/locks/${name}/leases/a`);
+  assert.equal((await again.answer).json.lease, 'b');
+  await server.ask('DELETE', `/v1/locks/${name}/leases/b`);
+  assert.equal((await rival.answer).json.lease, 'c');
+});
+
 test('a waiter that comes again under its lease id keeps its place', async () => {
   await made('PUT', `/v1/locks/${name}/leases/a`, { owner: 'a' });
   const first = await park('PUT', `/v1/locks/${name}/leases/b`, { owner: 'b', wait_ms: LONG_MS });

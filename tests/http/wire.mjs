@@ -124,6 +124,7 @@ export function expectProblem(answer, status, code) {
   assert.equal(answer.headers.get('content-type'), 'application/problem+json');
   assert.equal(answer.json.status, status);
   assert.equal(answer.json.type, `/problems/${code}`);
+  assert.ok(answer.headers.get('request-id'), 'no Request-Id');
   for (const member of ['title', 'detail']) assert.ok(answer.json[member], `no ${member}`);
   if (status === 429 || status === 503) assert.match(answer.headers.get('retry-after') ?? '', /^\d+$/);
   if (status === 405) assert.ok(answer.headers.get('allow'));

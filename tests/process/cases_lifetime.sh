@@ -41,6 +41,16 @@ test_what_was_written_is_there_after_a_kill() {
     stop
 }
 
+test_its_files_are_for_its_owner_alone() {
+    umask 022
+    mkdir data
+    start
+    expect 201 PUT /v1/sessions/a '{"data":{}}'
+    equal "$(find data -type f -perm /077)" "" "files that others may read"
+    stop
+    equal "$(find data -type f -perm /077)" "" "files that others may read, after the stop"
+}
+
 test_a_directory_that_cannot_be_made_is_refused() {
     run --listen 127.0.0.1:0 --data /proc/no/such
     equal "$code" 1 "exit code"

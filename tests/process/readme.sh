@@ -1,6 +1,7 @@
 #!/bin/bash
 # Takes README.md's tour: runs every command of its sh blocks, in order, against a server of its own, and holds each
-# curl's status code against the number in the comment at its end. Also holds README's settings against --help.
+# curl's status code against the number in the comment at its end. Also holds README's settings against --help, and the
+# targets of make that it names against make help.
 #   tests/process/readme.sh build/ringhold
 # Ends with `N passed, N failed`, and exit code 1 if one failed.
 set -u
@@ -63,6 +64,15 @@ judge_status() {
     fi
 }
 
+judge_targets() {
+    local target known
+    known=$(make -s --no-print-directory -C "$here/../.." help) || known=
+    # shellcheck disable=SC2016 # the backquotes are the README's
+    for target in $(grep -o '`make [a-z-]*`' "$readme" | tr -d '\140' | cut -d' ' -f2 | sort -u); do
+        [ "$target" = help ] || judge "make help has $target" "$(grep -c "^make $target " <<<"$known")" 1
+    done
+}
+
 judge_settings() {
     local flag
     while read -r flag; do
@@ -82,6 +92,7 @@ for i in "${!taken[@]}"; do
     judge_status "${taken[$i]}" "$dir/head.$i"
 done
 judge_settings
+judge_targets
 judge "the tour has commands" "$((${#taken[@]} > 15))" 1
 stop
 echo "$passed passed, $failed failed"

@@ -1,5 +1,7 @@
 #include "tests/unit/client.h"
 
+#include "handlers/route.h"
+
 #include "handlers/process.h"
 #include "handlers/text_parse.h"
 
@@ -70,6 +72,15 @@ struct reply client_ask(struct fixture *f, const char *line, const char *body, .
     return go_on(f, x, exchange_route(x) == STATUS_OK ? exchange_start(x) : NEXT_ANSWER);
 }
 
+struct text client_cursor(struct fixture *f, const char *path, struct text key)
+{
+    struct exchange x = {.arena = &f->arena};
+    char allowed[64];
+    x.route = route_find(METHOD_GET, text_of(path), x.params, allowed);
+    cr_assert_not_null(x.route, "%s", path);
+    return exchange_cursor(&x, key);
+}
+
 struct reply client_wake(struct fixture *f, struct reply parked, enum wake why)
 {
     cr_assert_eq(parked.status, 0, "the request is not parked");
@@ -95,8 +106,8 @@ static json_t *find(json_t *value, const char *path)
 const char *reply_member(struct fixture *f, struct reply reply, const char *path)
 {
     struct text body = reply.x->response.body;
-    json_t *root =
-        json_loadb(body.at == NULL ? "" : body.at, body.len, JSON_REJECT_DUPLICATES, NULL);
+    json_t *root = json_loadb(body.at == NULL ? "" : body.at, body.len,
+                              JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
     json_t *value = find(root, path);
     char *dumped = value == NULL ? NULL : json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
     const char *kept = arena_copy(&f->arena, text_of(dumped)).at;

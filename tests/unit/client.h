@@ -20,6 +20,9 @@ struct reply client_ask(struct fixture *f, const char *line, const char *body, .
 /* Goes on with a parked request. */
 struct reply client_wake(struct fixture *f, struct reply parked, enum wake why);
 
+/* The cursor that the list at this path would give behind this key. */
+struct text client_cursor(struct fixture *f, const char *path, struct text key);
+
 /* A member of the answer's body as compact JSON, such as "\"idle\"" or "3"; NULL where it is missing. Inner members
    are reached with dots, elements by number: "items.0.id". */
 const char *reply_member(struct fixture *f, struct reply reply, const char *path);

@@ -14,7 +14,8 @@ struct command acquire_command(struct ask ask)
                           .permits = ask.permits == 0 ? 1 : ask.permits,
                           .wait_ms = ask.wait_ms,
                           .lock_delay_ms = ask.lock_delay_ms == 0 ? ABSENT : ask.lock_delay_ms,
-                          .async = ask.async}};
+                          .async = ask.async,
+                          .condition = UNCONDITIONAL}};
 }
 
 struct result acquire(struct fixture *f, struct ask ask)
@@ -48,15 +49,19 @@ struct result get_lease(struct fixture *f, const char *name, const char *lease)
 
 struct result renew(struct fixture *f, const char *name, const char *lease)
 {
-    return fixture_do(
-        f, (struct command){
-               .kind = COMMAND_LEASE_RENEW,
-               .lease_renew = {.name = text_of(name), .lease = text_of(lease), .ttl_ms = ABSENT}});
+    return fixture_do(f, (struct command){.kind = COMMAND_LEASE_RENEW,
+                                          .lease_renew = {.name = text_of(name),
+                                                          .lease = text_of(lease),
+                                                          .ttl_ms = ABSENT,
+                                                          .condition = UNCONDITIONAL}});
 }
 
 struct result release(struct fixture *f, const char *name, const char *lease)
 {
-    return fixture_do(f, about(COMMAND_LEASE_RELEASE, name, lease));
+    return fixture_do(f, (struct command){.kind = COMMAND_LEASE_RELEASE,
+                                          .lease_release = {.name = text_of(name),
+                                                            .lease = text_of(lease),
+                                                            .condition = UNCONDITIONAL}});
 }
 
 struct result get_lock(struct fixture *f, const char *name)

@@ -198,7 +198,8 @@ static struct result wait_for_set(struct fixture *f, const char *owner, const ch
                                                                .ttl_ms = TTL_MS,
                                                                .wait_ms = WAIT_MS,
                                                                .lock_delay_ms = ABSENT,
-                                                               .locks = {members, 2}}});
+                                                               .locks = {members, 2},
+                                                               .condition = UNCONDITIONAL}});
 }
 
 Test(deadlock, a_set_waits_for_the_holders_of_all_its_locks)
@@ -244,7 +245,8 @@ Test(deadlock, workers_taking_turns_on_one_set_are_none)
                                                              .ttl_ms = TTL_MS,
                                                              .wait_ms = WAIT_MS,
                                                              .lock_delay_ms = ABSENT,
-                                                             .locks = {members, 2}}});
+                                                             .locks = {members, 2},
+                                                             .condition = UNCONDITIONAL}});
     expect_status(result, STATUS_WAITING);
     fixture_close(&f);
 }

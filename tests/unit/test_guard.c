@@ -163,11 +163,13 @@ Test(guard, refuses_control_characters_in_values)
 
 Test(guard, refuses_targets_that_are_not_paths)
 {
-    static const char *const TARGETS[] = {
-        "", "*", "http://h/v1/status", "h:80", "v1", "/a b", "/a\tb", "/a\rb", "/a\x7f", "?a=1"};
+    static const char *const TARGETS[] = {"",        "*",     "http://h", "http:///v1/status",
+                                          "https:/", "h:80",  "v1",       "/a b",
+                                          "/a\tb",   "/a\rb", "/a\x7f",   "?a=1"};
     for (size_t i = 0; i < sizeof TARGETS / sizeof TARGETS[0]; i++) {
         expect(STATUS_BAD_REQUEST, judge(TARGETS[i], "HTTP/1.1", HEAD("Host", "h")));
     }
+    expect(STATUS_OK, judge("HTTP://h:80/v1/status", "HTTP/1.1", HEAD("Host", "h")));
 }
 
 Test(guard, meets_the_expectation_of_a_continue_only)

@@ -84,8 +84,16 @@ Test(json_in, bytes_that_are_not_utf_8_are_refused)
     ends(read_body("\xef\xbb\xbf{}"), STATUS_BAD_JSON, NULL, NULL);
     ends(read_bytes((struct text){"{\"a\":\"b\0\"}", 10}), STATUS_BAD_JSON, NULL, NULL);
     ends(read_bytes((struct text){"{}\0", 3}), STATUS_BAD_JSON, NULL, NULL);
-    ends(read_body("{\"a\":\"\\u0000\"}"), STATUS_BAD_JSON, NULL, NULL);
-    ends(read_body("{\"a\\u0000b\":1}"), STATUS_BAD_JSON, NULL, NULL);
+}
+
+Test(json_in, an_escaped_nul_is_kept_in_json_and_refused_in_a_field)
+{
+    struct reading *r = read_body("{\"d\":{\"a\\u0000b\":\"\\u0000\"},\"t\":\"x\\u0000\"}");
+    cr_expect(
+        text_equal(field_object(&r->fields, "d", 1000, true), TEXT("{\"a\\u0000b\":\"\\u0000\"}")));
+    field_text(&r->fields, "t", 0, 10, true);
+    ends(r, STATUS_INVALID_FIELD, "t", "NUL");
+    ends(read_body("{\"a\\u0000b\":1,\"a\\u0000b\":1}"), STATUS_DUPLICATE_KEY, NULL, NULL);
 }
 
 Test(json_in, a_key_twice_is_refused_at_any_depth)
@@ -115,7 +123,7 @@ Test(json_in, nesting_is_bounded)
     struct reading *r = read_body(fits);
     cr_expect(text_given(field_any(&r->fields, "d", 1000, true)));
     ends(r, STATUS_OK, NULL, NULL);
-    ends(read_body(deep), STATUS_NESTING_TOO_DEEP, NULL, "64");
+    ends(read_body(deep), STATUS_NESTING_TOO_DEEP, NULL, "256");
     ends(read_body(abyss), STATUS_NESTING_TOO_DEEP, NULL, NULL);
     free(fits);
     free(deep);

@@ -174,6 +174,8 @@ Test(json_reader, strings_hold_what_utf_8_and_escapes_can_say)
                                        BYTES("\"\\u0001\\uFFFF\\uaBcD\""),
                                        BYTES("\"\\uD800\\uDC00\\uDBFF\\uDFFF\""),
                                        BYTES("\"\\\\u0000\""),
+                                       BYTES("\"\\u0000\""),
+                                       BYTES("\"a\\u0000b\""),
                                        BYTES("\"\\\\\""),
                                        BYTES("\"1234567\\n\""),
                                        BYTES("\"12345678\\n\""),
@@ -203,8 +205,6 @@ Test(json_reader, strings_hold_what_utf_8_and_escapes_can_say)
                                       BYTES("\"\0\""),
                                       BYTES("\"1234567\n\""),
                                       BYTES("\"12345678\x01\""),
-                                      BYTES("\"\\u0000\""),
-                                      BYTES("\"a\\u0000b\""),
                                       BYTES("\"\\uD800\""),
                                       BYTES("\"\\uDC00\""),
                                       BYTES("\"\\uD800\\uD800\""),
@@ -354,7 +354,6 @@ Test(json_reader, an_error_says_where_and_what)
         {"\"ab\\x\"", 1, 4,
          "a backslash in a string must come before one of \" \\ / b f n r t, or before u and four "
          "hexadecimal digits."},
-        {"\"\\u0000\"", 1, 2, "the character \\u0000 is not taken in strings."},
         {"\"a\\uD801\"", 1, 3,
          "the \\u escape is half of a surrogate pair; its other half is missing."},
         {"\"a\xFF\"", 1, 3, "the bytes here are not UTF-8."},
@@ -875,12 +874,13 @@ static bool same_value(struct arena *arena, const struct json *ours, json_t *the
     return false;
 }
 
+enum { ORACLE = JSON_DECODE_ANY | JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL };
+
 /* What compact JSON says is what the document said, and there is one way to write it. */
 static void compare_compact(struct reading *r, json_t *theirs)
 {
     struct text compact = json_compact(&r->arena, r->root);
-    json_t *again =
-        json_loadb(compact.at, compact.len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+    json_t *again = json_loadb(compact.at, compact.len, ORACLE, NULL);
     cr_assert(json_equal(theirs, again), "%.*s", (int)compact.len, compact.at);
     json_decref(again);
     struct reading second = read_text(compact);
@@ -893,19 +893,20 @@ struct tally {
     size_t taken, refused, duplicates, numbers;
 };
 
-/* Where the two may differ: jansson refuses numbers that no int64_t or double holds, and nests deeper. */
+/* Where the two may differ: jansson refuses numbers that no int64_t or double holds and NULs in keys, and nests deeper. */
 static void compare(const struct draft *d, struct tally *tally)
 {
     json_error_t error;
     struct reading r = read_text((struct text){d->at, d->len});
-    json_t *theirs = json_loadb(d->at, d->len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error);
+    json_t *theirs = json_loadb(d->at, d->len, ORACLE, &error);
     if (theirs != NULL) {
         cr_assert_eq(r.status, STATUS_OK, "%.*s: refused, %zu: %s", (int)d->len, d->at,
                      r.error.column, r.error.sentence);
         cr_assert(same_value(&r.arena, r.root, theirs), "%.*s", (int)d->len, d->at);
         compare_compact(&r, theirs);
         tally->taken++;
-    } else if (json_error_code(&error) == json_error_numeric_overflow) {
+    } else if (json_error_code(&error) == json_error_numeric_overflow ||
+               json_error_code(&error) == json_error_null_byte_in_key) {
         tally->numbers++;
     } else {
         cr_assert_neq(r.status, STATUS_OK, "%.*s: taken; jansson: %s", (int)d->len, d->at,

@@ -330,13 +330,11 @@ Test(leases, a_replay_answers_with_the_fence_and_the_end_it_had)
     fixture_open(&f);
     struct result first = ACQUIRE(&f, "l", "a", "ada");
     fixture_pass(&f, 1000);
-    struct result again =
-        ACQUIRE(&f, "l", "a", "ada", .wait_ms = WAIT_MS, .metadata = "{\"other\":1}");
+    struct result again = ACQUIRE(&f, "l", "a", "ada", .wait_ms = WAIT_MS);
     expect_status(again, STATUS_OK);
     cr_expect_eq(again.lease.fence, first.lease.fence);
     cr_expect_eq(again.lease.version, first.lease.version);
     cr_expect_eq(again.lease.lease_expires_ms, first.lease.lease_expires_ms);
-    expect_text(again.lease.metadata, "{}");
     fixture_close(&f);
 }
 
@@ -353,7 +351,71 @@ Test(leases, the_same_id_with_any_other_parameter_is_a_mismatch)
     expect_status(ACQUIRE(&f, "l", "a", "ada", .ttl_ms = 1), STATUS_LEASE_MISMATCH);
     expect_status(ACQUIRE(&f, "l", "a", "ada", .lock_delay_ms = 1), STATUS_LEASE_MISMATCH);
     expect_status(ACQUIRE(&f, "l", "a", "ada", .session = "l~s"), STATUS_LEASE_MISMATCH);
+    expect_status(ACQUIRE(&f, "l", "a", "ada", .metadata = "{\"a\":1}"), STATUS_LEASE_MISMATCH);
     expect_status(ACQUIRE(&f, "l", "a", "ada"), STATUS_OK);
+    fixture_close(&f);
+}
+
+Test(leases, a_replay_asks_for_what_was_asked_first_whatever_was_patched_since)
+{
+    struct fixture f;
+    fixture_open(&f);
+    ACQUIRE(&f, LOCK, "a", "ada", .metadata = "{\"a\":1}");
+    patch(&f, "a", "{\"b\":2}", ABSENT);
+    struct result again = ACQUIRE(&f, LOCK, "a", "ada", .metadata = "{\"a\":1}");
+    expect_status(again, STATUS_OK);
+    expect_text(again.lease.metadata, "{\"a\":1,\"b\":2}");
+    fixture_close(&f);
+}
+
+static struct result acquire_if(struct fixture *f, const char *lease, struct condition condition)
+{
+    struct command command =
+        acquire_command((struct ask){.name = "l", .lease = lease, .owner = "ada"});
+    command.lease_acquire.condition = condition;
+    return fixture_do(f, command);
+}
+
+Test(leases, acquiring_under_a_condition_replays_or_creates_only_where_it_holds)
+{
+    struct fixture f;
+    fixture_open(&f);
+    const struct condition create = {ABSENT, true}, any = {IF_MATCH_ANY, false};
+    expect_status(acquire_if(&f, "a", any), STATUS_VERSION_MISMATCH);
+    struct result first = acquire_if(&f, "a", create);
+    expect_status(first, STATUS_CREATED);
+    struct result refused = acquire_if(&f, "a", create);
+    expect_status(refused, STATUS_VERSION_MISMATCH);
+    cr_expect_eq(refused.version, first.lease.version);
+    expect_status(acquire_if(&f, "a", (struct condition){first.lease.version, false}), STATUS_OK);
+    expect_status(acquire_if(&f, "a", (struct condition){first.lease.version + 1, false}),
+                  STATUS_VERSION_MISMATCH);
+    release(&f, "l", "a");
+    expect_status(acquire_if(&f, "a", create), STATUS_LEASE_ENDED);
+    fixture_close(&f);
+}
+
+Test(leases, a_condition_that_fails_neither_renews_nor_releases)
+{
+    struct fixture f;
+    fixture_open(&f);
+    int64_t version = ACQUIRE(&f, "l", "a", "ada").lease.version;
+    const struct condition stale = {version - 1, false};
+    fixture_pass(&f, 1000);
+    expect_status(
+        fixture_do(&f, (struct command){.kind = COMMAND_LEASE_RENEW,
+                                        .lease_renew = {TEXT("l"), TEXT("a"), ABSENT, stale}}),
+        STATUS_VERSION_MISMATCH);
+    struct command end = {.kind = COMMAND_LEASE_RELEASE,
+                          .lease_release = {TEXT("l"), TEXT("a"), stale}};
+    struct result refused = fixture_do(&f, end);
+    expect_status(refused, STATUS_VERSION_MISMATCH);
+    cr_expect_eq(refused.version, version);
+    cr_expect_eq(get_lease(&f, "l", "a").lease.lease_expires_ms,
+                 f.now.lease_now_ms - 1000 + TTL_MS);
+    end.lease_release.condition.if_match = version;
+    expect_status(fixture_do(&f, end), STATUS_OK);
+    expect_status(fixture_do(&f, end), STATUS_OK); /* gone is gone */
     fixture_close(&f);
 }
 
@@ -461,13 +523,103 @@ Test(leases, renewing_with_a_ttl_makes_it_the_leases_own)
 {
     struct fixture f;
     fixture_open(&f);
-    ACQUIRE(&f, "l", "a", "ada");
+    struct result acquired = ACQUIRE(&f, "l", "a", "ada");
     struct command shorter = {.kind = COMMAND_LEASE_RENEW,
-                              .lease_renew = {TEXT("l"), TEXT("a"), .ttl_ms = 1000}};
-    cr_expect_eq(fixture_do(&f, shorter).lease.ttl_ms, 1000);
-    cr_expect_eq(renew(&f, "l", "a").lease.ttl_ms, 1000);
+                              .lease_renew = {TEXT("l"), TEXT("a"), 1000, UNCONDITIONAL}};
+    struct result first = fixture_do(&f, shorter);
+    cr_expect_eq(first.lease.ttl_ms, 1000);
+    cr_expect_gt(first.lease.version, acquired.lease.version);
+    cr_expect(fixture_event(&f, EVENT_LEASE, "l", "a"));
+    struct result again = renew(&f, "l", "a");
+    cr_expect_eq(again.lease.ttl_ms, 1000);
+    cr_expect_eq(again.lease.version, first.lease.version); /* a heartbeat changes nothing */
+    cr_expect_not(fixture_event(&f, EVENT_LEASE, "l", "a"));
     cr_expect_leq(machine_due(f.machine).lease_ms, f.now.lease_now_ms + 1000);
     expect_status(ACQUIRE(&f, "l", "a", "ada"), STATUS_OK); /* what it was asked for stays */
+    fixture_close(&f);
+}
+
+/* Bob, then cyd, wait for what ada holds; bob's client hangs up. */
+static void bob_hangs_up(struct fixture *f)
+{
+    fixture_open(f);
+    ACQUIRE(f, "l", "a", "ada");
+    int64_t ticket = ACQUIRE(f, "l", "b", "bob", .wait_ms = WAIT_MS).lease.ticket;
+    ACQUIRE(f, "l", "c", "cyd", .wait_ms = WAIT_MS);
+    abandon(f, "l", "b", ticket);
+    expect_status(get_lease(f, "l", "b"), STATUS_LEASE_NOT_FOUND);
+    cr_expect_eq(get_lock(f, "l").lock.waiter_count, 1);
+}
+
+Test(leases, who_hung_up_and_comes_back_finds_its_place_in_line)
+{
+    struct fixture f;
+    bob_hangs_up(&f);
+    fixture_pass(&f, WAIT_MS / 2);
+    struct result back = ACQUIRE(&f, "l", "b", "bob", .wait_ms = WAIT_MS);
+    expect_status(back, STATUS_WAITING);
+    cr_expect_eq(back.lease.position, 0);
+    cr_expect_eq(get_lease(&f, "l", "c").lease.position, 1);
+    cr_expect_eq(machine_counters(f.machine).ended_leases, 0);
+    release(&f, "l", "a");
+    cr_expect(is_held(&f, "l", "b"));
+    cr_expect(is_waiting(&f, "l", "c"));
+    fixture_close(&f);
+}
+
+Test(leases, who_hung_up_holds_nobody_back)
+{
+    struct fixture f;
+    bob_hangs_up(&f);
+    release(&f, "l", "a");
+    cr_expect(is_held(&f, "l", "c"));
+    collect(&f, "l", "c");
+    release(&f, "l", "c");
+    expect_status(ACQUIRE(&f, "l", "d", "dan"), STATUS_CREATED);
+    release(&f, "l", "d");
+    expect_status(ACQUIRE(&f, "l", "b", "bob", .wait_ms = WAIT_MS), STATUS_CREATED);
+    cr_expect_eq(machine_counters(f.machine).ended_leases, 3);
+    fixture_close(&f);
+}
+
+Test(leases, a_place_that_was_left_is_gone_for_another_request_when_the_wait_is_over_or_cancelled)
+{
+    for (int how = 0; how < 3; how++) {
+        struct fixture f;
+        bob_hangs_up(&f);
+        struct ask ask = {.name = "l", .lease = "b", .owner = "bob", .wait_ms = 3 * WAIT_MS};
+        ACQUIRE(&f, "l", "c", "cyd", .wait_ms = 2 * WAIT_MS);
+        if (how == 0) {
+            ask.ttl_ms = 77;
+        } else if (how == 1) {
+            fixture_pass(&f, WAIT_MS);
+        } else {
+            expect_status(release(&f, "l", "b"), STATUS_OK);
+        }
+        struct result anew = acquire(&f, ask);
+        expect_status(anew, STATUS_WAITING);
+        cr_expect_eq(anew.lease.position, 1, "case %d", how);
+        cr_expect_eq(machine_counters(f.machine).ended_leases, 0);
+        fixture_close(&f);
+    }
+}
+
+Test(leases, who_comes_back_to_the_head_of_the_line_is_served_at_once_where_there_is_room)
+{
+    struct fixture f;
+    fixture_open(&f);
+    put_lock(&f, "l", 2, 0);
+    ACQUIRE(&f, "l", "a1", "ada");
+    ACQUIRE(&f, "l", "a2", "ada");
+    int64_t ticket = ACQUIRE(&f, "l", "b", "bob", .wait_ms = WAIT_MS).lease.ticket;
+    ACQUIRE(&f, "l", "c", "cyd", .wait_ms = WAIT_MS, .permits = 2);
+    abandon(&f, "l", "b", ticket);
+    release(&f, "l", "a1"); /* room for one: not enough for cyd */
+    struct result back = ACQUIRE(&f, "l", "b", "bob", .wait_ms = WAIT_MS);
+    expect_status(back, STATUS_CREATED);
+    cr_expect_eq(back.lease.state, LEASE_HELD);
+    cr_expect_eq(back.lease.lease_expires_ms, f.now.lease_now_ms + TTL_MS);
+    cr_expect(is_waiting(&f, "l", "c"));
     fixture_close(&f);
 }
 

@@ -48,7 +48,8 @@ static struct result acquire_set(struct fixture *f, struct set_ask ask)
                              .wait_ms = ask.wait_ms,
                              .lock_delay_ms = ask.lock_delay_ms == 0 ? ABSENT : ask.lock_delay_ms,
                              .locks = {members, count},
-                             .async = ask.async}});
+                             .async = ask.async,
+                             .condition = UNCONDITIONAL}});
 }
 
 static struct result collect_set(struct fixture *f, const char *names, const char *lease)
@@ -172,6 +173,69 @@ Test(lock_sets, a_replay_finds_the_set_in_any_order_and_another_request_does_not
     expect_status(SET(&f, "k~a k~b", "s", "ada", .mode = LEASE_SHARED), STATUS_LEASE_MISMATCH);
     expect_status(ACQUIRE(&f, "k~a", "s", "ada"), STATUS_LEASE_MISMATCH);
     cr_expect_eq(count_held(&f), 2);
+    fixture_close(&f);
+}
+
+Test(lock_sets, a_set_that_was_abandoned_comes_back_to_its_place)
+{
+    struct fixture f;
+    fixture_open(&f);
+    ACQUIRE(&f, "k~a", "a", "ada");
+    int64_t ticket =
+        SET(&f, "k~a k~b", "s", "bob", .wait_ms = WAIT_MS).lock_set.members.at[0].ticket;
+    ACQUIRE(&f, "k~a", "c", "cyd", .wait_ms = WAIT_MS);
+    abandon_set(&f, "k~a k~b", "s", ticket);
+    cr_expect_eq(count_waiting(&f), 1);
+    struct result back = SET(&f, "k~b k~a", "s", "bob", .wait_ms = WAIT_MS);
+    expect_status(back, STATUS_WAITING);
+    cr_expect_eq(back.lock_set.members.at[1].position, 0);
+    release(&f, "k~a", "a");
+    cr_expect(is_held(&f, "k~a", "s"));
+    cr_expect(is_held(&f, "k~b", "s"));
+    cr_expect(is_waiting(&f, "k~a", "c"));
+    fixture_close(&f);
+}
+
+static struct result set_if(struct fixture *f, struct condition condition)
+{
+    static const struct lock_set_member MEMBERS[] = {{{"k~a", 3}, LEASE_EXCLUSIVE, 1},
+                                                     {{"k~b", 3}, LEASE_SHARED, 1}};
+    return fixture_do(f, (struct command){.kind = COMMAND_LOCK_SET_ACQUIRE,
+                                          .lock_set_acquire = {.lease = TEXT("s"),
+                                                               .owner = TEXT("ada"),
+                                                               .metadata = TEXT("{\"a\":1}"),
+                                                               .ttl_ms = TTL_MS,
+                                                               .lock_delay_ms = ABSENT,
+                                                               .locks = {MEMBERS, 2},
+                                                               .condition = condition}});
+}
+
+Test(lock_sets, a_set_under_a_condition_is_as_new_as_its_newest_member)
+{
+    struct fixture f;
+    fixture_open(&f);
+    const struct condition create = {ABSENT, true};
+    expect_status(set_if(&f, (struct condition){IF_MATCH_ANY, false}), STATUS_VERSION_MISMATCH);
+    struct result made = set_if(&f, create);
+    expect_status(made, STATUS_CREATED);
+    int64_t newest = made.lock_set.members.at[1].version;
+    struct result refused = set_if(&f, create);
+    expect_status(refused, STATUS_VERSION_MISMATCH);
+    cr_expect_eq(refused.version, newest);
+    expect_status(set_if(&f, (struct condition){newest, false}), STATUS_OK);
+    expect_status(set_if(&f, (struct condition){newest - 1, false}), STATUS_VERSION_MISMATCH);
+    release(&f, "k~a", "s");
+    release(&f, "k~b", "s");
+    expect_status(set_if(&f, create), STATUS_LEASE_ENDED);
+    fixture_close(&f);
+}
+
+Test(lock_sets, other_metadata_is_another_request)
+{
+    struct fixture f;
+    fixture_open(&f);
+    set_if(&f, UNCONDITIONAL);
+    expect_status(SET(&f, "k~a k~b", "s", "ada"), STATUS_LEASE_MISMATCH);
     fixture_close(&f);
 }
 

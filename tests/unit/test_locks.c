@@ -571,6 +571,25 @@ Test(locks, a_list_can_be_narrowed_to_a_prefix_and_to_an_owner)
     fixture_close(&f);
 }
 
+Test(locks, the_last_page_for_an_owner_has_no_cursor_whatever_locks_of_others_follow)
+{
+    struct fixture f;
+    fixture_open(&f);
+    for (int i = 0; i < 200; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "l%03d", i);
+        ACQUIRE(&f, name, "x", i == 3 || i == 100 ? "ada" : "bob");
+    }
+    struct result first = list(&f, NULL, "ada", TEXT_ABSENT, 1);
+    cr_expect_eq(first.locks.items.count, 1);
+    cr_assert(text_given(first.locks.next));
+    struct result last = list(&f, NULL, "ada", first.locks.next, 1);
+    cr_assert_eq(last.locks.items.count, 1);
+    expect_text(last.locks.items.at[0].name, "l100");
+    cr_expect_not(text_given(last.locks.next));
+    fixture_close(&f);
+}
+
 Test(locks, a_list_of_large_locks_ends_its_pages_early)
 {
     struct fixture f;

@@ -57,7 +57,8 @@ static struct command any_set(struct arena *arena, int step)
                                                  .wait_ms = below(3000),
                                                  .lock_delay_ms = ABSENT,
                                                  .locks = {members, 2},
-                                                 .async = below(4) == 0}};
+                                                 .async = below(4) == 0,
+                                                 .condition = UNCONDITIONAL}};
 }
 
 static struct command any_on_lease(struct arena *arena, int step)
@@ -65,7 +66,12 @@ static struct command any_on_lease(struct arena *arena, int step)
     static const enum command_kind KINDS[] = {COMMAND_LEASE_COLLECT, COMMAND_LEASE_RELEASE,
                                               COMMAND_LEASE_RELEASE};
     struct command command = {.kind = KINDS[below(3)]};
-    command.lease_collect = (struct lease_key){name_of(below(NAMES)), lease_of(arena, step)};
+    struct lease_key key = {name_of(below(NAMES)), lease_of(arena, step)};
+    if (command.kind == COMMAND_LEASE_RELEASE) {
+        command.lease_release = (struct lease_release){key.name, key.lease, UNCONDITIONAL};
+    } else {
+        command.lease_collect = key;
+    }
     return command;
 }
 
@@ -74,7 +80,8 @@ static struct command any_change(struct arena *arena, int step)
     struct text name = name_of(below(NAMES)), lease = lease_of(arena, step);
     switch (below(4)) {
     case 0:
-        return (struct command){.kind = COMMAND_LEASE_RENEW, .lease_renew = {name, lease, ABSENT}};
+        return (struct command){.kind = COMMAND_LEASE_RENEW,
+                                .lease_renew = {name, lease, ABSENT, UNCONDITIONAL}};
     case 1:
         return (struct command){.kind = COMMAND_LEASE_ABANDON,
                                 .lease_abandon = {name, lease, below(2000)}};

@@ -143,7 +143,7 @@ Test(messages, deleting_without_a_receipt_cancels_what_nobody_holds)
 {
     expect_row("cancel", try_cancel,
                (int64_t[]){STATUS_OK, STATUS_OK, STATUS_OK, STATUS_MESSAGE_LEASED, STATUS_OK,
-                           STATUS_OK, STATUS_MESSAGE_NOT_FOUND, STATUS_MESSAGE_NOT_FOUND});
+                           STATUS_OK, STATUS_MESSAGE_GONE, STATUS_MESSAGE_NOT_FOUND});
 }
 Test(messages, a_get_tells_the_state_as_a_client_sees_it)
 {
@@ -825,7 +825,7 @@ Test(messages, an_expired_message_is_never_delivered_nor_shown)
     fixture_pass(&f, 10);
     expect_status(get_message(&f, "q", 1), STATUS_MESSAGE_NOT_FOUND);
     cr_expect_eq(list_messages(&f, "q", MESSAGE_ANY, NULL, NULL, 9).messages.items.count, 1);
-    expect_status(delete_message(&f, "q", 1, ABSENT), STATUS_MESSAGE_NOT_FOUND);
+    expect_status(delete_message(&f, "q", 1, ABSENT), STATUS_MESSAGE_GONE);
     cr_expect_eq(receive_only(&f, "q").message, 2);
     expect_depths(&f, "q", .leased = 1);
     cr_expect_eq(machine_counters(f.machine).expired, 2);

@@ -133,7 +133,7 @@ Test(queue_routes, each_wrong_field_is_refused_by_name)
     } WRONG[] = {
         {"PUT /v1/queues/q", "{\"lease_ms\":0}", STATUS_INVALID_FIELD, "lease_ms"},
         {"PUT /v1/queues/q", "{\"lease_ms\":null}", STATUS_INVALID_FIELD, "lease_ms"},
-        {"PUT /v1/queues/q", "{\"retention_ms\":999}", STATUS_INVALID_FIELD, "retention_ms"},
+        {"PUT /v1/queues/q", "{\"retention_ms\":0}", STATUS_INVALID_FIELD, "retention_ms"},
         {"PUT /v1/queues/q", "{\"max_depth\":0}", STATUS_INVALID_FIELD, "max_depth"},
         {"PUT /v1/queues/q", "{\"backoff\":{\"factor\":0.5}}", STATUS_INVALID_FIELD,
          "backoff.factor"},
@@ -160,8 +160,10 @@ Test(queue_routes, each_wrong_field_is_refused_by_name)
          STATUS_INVALID_FIELD, "messages[0].priority"},
         {"POST /v1/queues/q/messages", "{\"messages\":[{\"body\":1,\"group\":\"\"}]}",
          STATUS_INVALID_FIELD, "messages[0].group"},
-        {"POST /v1/queues/q/messages", "{\"messages\":[{\"body\":1,\"attributes\":{\"a\":1}}]}",
+        {"POST /v1/queues/q/messages", "{\"messages\":[{\"body\":1,\"attributes\":[]}]}",
          STATUS_INVALID_FIELD, "messages[0].attributes"},
+        {"POST /v1/queues/q/messages", "{\"messages\":[{\"body\":1,\"group\":\"a\\u0000\"}]}",
+         STATUS_INVALID_FIELD, "messages[0].group"},
         {"POST /v1/queues/q/messages", "{\"messages\":[{\"body\":1,\"attributes\":{\"\":\"\"}}]}",
          STATUS_INVALID_FIELD, "messages[0].attributes"},
         {"POST /v1/queues/q/messages",
@@ -320,6 +322,26 @@ Test(queue_routes, a_redrive_passes_over_ids_of_no_dead_message)
 }
 
 /* ---- messages ----------------------------------------------------------------------------------------------------- */
+
+Test(message_routes, a_receive_prefers_to_wait_as_a_get_does)
+{
+    struct fixture f;
+    fixture_open(&f);
+    client_ask(&f, "PUT /v1/queues/q", NULL, NONE);
+    struct reply parked = client_ask(&f, "POST /v1/queues/q/receive", NULL, "Prefer: wait=2", NONE);
+    cr_assert_eq(parked.status, 0);
+    cr_expect_eq(parked.x->waits_until, f.now.lease_now_ms + 2000);
+    fixture_close(&f);
+}
+
+Test(message_routes, a_message_without_a_group_says_so)
+{
+    struct fixture f;
+    fixture_open(&f);
+    send(&f, "{\"body\":1}");
+    expect_member(&f, receive(&f, NULL), "messages.0.group", "null");
+    fixture_close(&f);
+}
 
 Test(message_routes, what_is_sent_is_what_is_received)
 {
@@ -509,6 +531,8 @@ Test(message_routes, deleting_with_the_receipt_acks_and_without_cancels)
     }
     cr_expect_eq(client_ask(&f, "DELETE /v1/queues/q/messages/2", NULL, NONE).status, 204);
     expect_problem(&f, client_ask(&f, "DELETE /v1/queues/q/messages/2", NULL, NONE),
+                   STATUS_MESSAGE_GONE);
+    expect_problem(&f, client_ask(&f, "DELETE /v1/queues/q/messages/3", NULL, NONE),
                    STATUS_MESSAGE_NOT_FOUND);
     expect_problem(&f, client_ask(&f, "DELETE /v1/queues/q/messages/x", NULL, header, NONE),
                    STATUS_MESSAGE_NOT_FOUND);
@@ -543,7 +567,7 @@ Test(message_routes, the_list_filters_and_goes_in_pages)
         &f, format(&f, "GET /v1/queues/q/messages?limit=2&cursor=$", cursor), NULL, NONE);
     expect_member(&f, second, "items.0.body", "3");
     expect_member(&f, second, "next_cursor", NULL);
-    struct text wrong = exchange_cursor(&(struct exchange){.arena = &f.arena}, TEXT("no key"));
+    struct text wrong = client_cursor(&f, "/v1/queues/q/messages", TEXT("no key"));
     expect_problem(
         &f, client_ask(&f, format(&f, "GET /v1/queues/q/messages?cursor=$", wrong.at), NULL, NONE),
         STATUS_INVALID_CURSOR);

@@ -299,6 +299,51 @@ Test(queues, the_oldest_age_is_that_of_the_first_message_that_is_neither_dead_no
     fixture_close(&f);
 }
 
+Test(queues, the_depths_are_right_at_the_instant_before_any_tick)
+{
+    struct fixture f;
+    fixture_open(&f);
+    put_queue(&f, "q", (struct queue_config){.retention_ms = HOUR_MS});
+    SEND(&f, "q", .ttl_ms = 20);
+    receive_one(&f, "q"); /* its lease is over long after its ttl */
+    SEND(&f, "q", .delay_ms = 10);
+    SEND(&f, "q", .delay_ms = 10, .ttl_ms = 20);
+    SEND(&f, "q", .ttl_ms = 20);
+    SEND(&f, "q", .delay_ms = HOUR_MS);
+    expect_depths(&f, "q", .ready = 1, .delayed = 3, .leased = 1);
+    fixture_pass(&f, 10);
+    expect_depths(&f, "q", .ready = 3, .delayed = 1, .leased = 1);
+    fixture_pass(&f, 10);
+    expect_depths(&f, "q", .ready = 1, .delayed = 1, .leased = 1);
+    fixture_pass(&f, LEASE_MS);
+    expect_depths(&f, "q", .ready = 1, .delayed = 1);
+    cr_expect_eq(list_queues(&f, "q", NULL, 1).queues.items.at[0].ready, 1);
+    fixture_pass(&f, HOUR_MS - LEASE_MS - 21);
+    expect_depths(&f, "q", .ready = 1, .delayed = 1);
+    fixture_pass(&f, 1);
+    expect_depths(&f, "q", 0);
+    fixture_tick(&f);
+    expect_depths(&f, "q", 0);
+    fixture_close(&f);
+}
+
+Test(queues, a_lease_that_ran_out_counts_as_ready_and_the_dead_go_with_the_retention)
+{
+    struct fixture f;
+    fixture_open(&f);
+    put_queue(&f, "q", (struct queue_config){.retention_ms = HOUR_MS});
+    make_dead(&f, "q", (struct send){0});
+    SEND(&f, "q");
+    receive_one(&f, "q");
+    fixture_pass(&f, LEASE_MS - 1);
+    expect_depths(&f, "q", .leased = 1, .dead = 1);
+    fixture_pass(&f, 1);
+    expect_depths(&f, "q", .ready = 1, .dead = 1);
+    fixture_pass(&f, HOUR_MS);
+    expect_depths(&f, "q", 0);
+    fixture_close(&f);
+}
+
 /* ---- deletion ----------------------------------------------------------------------------------------------------- */
 
 Test(queues, a_deleted_queue_is_gone_at_once_with_all_it_held)

@@ -204,7 +204,7 @@ Test(session_routes, a_cursor_of_ours_with_a_wrong_key_inside_is_refused_as_well
 {
     struct fixture f;
     fixture_open(&f);
-    struct text cursor = exchange_cursor(&(struct exchange){.arena = &f.arena}, TEXT("not a key"));
+    struct text cursor = client_cursor(&f, "/v1/subjects/ada/sessions", TEXT("not a key"));
     struct reply refused =
         client_ask(&f,
                    arena_format(&f.arena, "GET /v1/subjects/ada/sessions?cursor=%.*s",
@@ -219,14 +219,14 @@ Test(session_routes, a_patch_that_makes_data_too_large_is_told_the_bound)
 {
     struct fixture f;
     fixture_open(&f);
-    char *fill = arena_alloc(&f.arena, 200 * 1024);
-    memset(fill, 'x', 200 * 1024);
-    fill[200 * 1024 - 1] = '\0';
+    char *fill = arena_alloc(&f.arena, 600 * 1024);
+    memset(fill, 'x', 600 * 1024);
+    fill[600 * 1024 - 1] = '\0';
     client_ask(&f, "PUT /v1/sessions/mine", format(&f, "{\"data\":{\"a\":\"$\"}}", fill), NONE);
     struct reply refused = client_ask(&f, "PATCH /v1/sessions/mine",
                                       format(&f, "{\"data\":{\"b\":\"$\"}}", fill), NONE);
     expect_problem(&f, refused, STATUS_BODY_TOO_LARGE);
-    cr_expect_not_null(strstr(reply_string(&f, refused, "detail"), "262144"));
+    cr_expect_not_null(strstr(reply_string(&f, refused, "detail"), "1048576"));
     fixture_close(&f);
 }
 

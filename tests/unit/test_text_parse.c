@@ -3,6 +3,7 @@
 #include "handlers/text_parse.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* ---- decimals ----------------------------------------------------------------------------------------------------- */
@@ -166,16 +167,75 @@ Test(text_parse, what_is_no_instant_is_refused)
 
 /* ---- entity tags and preferences ---------------------------------------------------------------------------------- */
 
-Test(text_parse, an_entity_tag_is_a_quoted_version)
+/* The tags that are taken off the list, as "W7 8 ", and what is left at its front when none can be. */
+static const char *tags_of(const char *list, struct text *ret_rest)
 {
-    int64_t version = -1;
-    cr_expect(parse_etag(TEXT("\"7\""), &version));
-    cr_expect_eq(version, 7);
-    static const char *const BAD[] = {"",        "7",     "\"\"",   "\"",     "\"7",          "7\"",
-                                      "W/\"7\"", "\"a\"", "\"07\"", "\"-1\"", "\"1\", \"2\"", "*"};
-    for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++) {
-        cr_expect_not(parse_etag(text_of(BAD[i]), &version), "%s", BAD[i]);
+    static char said[128];
+    struct text opaque;
+    bool weak;
+    *ret_rest = text_of(list);
+    said[0] = '\0';
+    while (parse_next_etag(ret_rest, &weak, &opaque)) {
+        size_t len = strlen(said);
+        snprintf(said + len, sizeof said - len, "%s%.*s ", weak ? "W" : "", (int)opaque.len,
+                 opaque.at);
     }
+    return said;
+}
+
+Test(text_parse, entity_tags_come_off_their_list_one_by_one)
+{
+    static const struct {
+        const char *list, *tags, *rest;
+    } LISTS[] = {{"\"7\"", "7 ", ""},
+                 {"W/\"7\"", "W7 ", ""},
+                 {"\"7\", W/\"8\"\t,\"\"", "7 W8  ", ""},
+                 {" ,, \"a,b\" ,", "a,b ", ""},
+                 {"", "", ""},
+                 {"*", "", "*"},
+                 {"7", "", "7"},
+                 {"\"", "", "\""},
+                 {"\"7", "", "\"7"},
+                 {"7\"", "", "7\""},
+                 {"w/\"7\"", "", "w/\"7\""},
+                 {"W/", "", "W/"},
+                 {"W/7", "", "W/7"},
+                 {"\"7 8\"", "", "\"7 8\""},
+                 {"\"7\" \"8\"", "", "\"7\" \"8\""},
+                 {"\"7\", 8", "7 ", "8"}};
+    for (size_t i = 0; i < sizeof LISTS / sizeof LISTS[0]; i++) {
+        struct text rest;
+        cr_expect_str_eq(tags_of(LISTS[i].list, &rest), LISTS[i].tags, "%s", LISTS[i].list);
+        cr_expect(text_equal(rest, text_of(LISTS[i].rest)), "%s: %.*s", LISTS[i].list,
+                  (int)rest.len, rest.at);
+    }
+}
+
+Test(text_parse, a_traceparent_is_of_its_form)
+{
+#define TRACE "4bf92f3577b34da6a3ce929d0e0e4736"
+#define SPAN "00f067aa0ba902b7"
+    cr_expect(traceparent_valid(TEXT("00-" TRACE "-" SPAN "-01")));
+    cr_expect(traceparent_sampled(TEXT("00-" TRACE "-" SPAN "-01")));
+    cr_expect(traceparent_sampled(TEXT("00-" TRACE "-" SPAN "-0b")));
+    cr_expect_not(traceparent_sampled(TEXT("00-" TRACE "-" SPAN "-10")));
+    cr_expect(traceparent_valid(TEXT("cc-" TRACE "-" SPAN "-01-and-more")), "a later version");
+    static const char *const BAD[] = {"",
+                                      "00-" TRACE "-" SPAN,
+                                      "00-" TRACE "-" SPAN "-0",
+                                      "00-" TRACE "-" SPAN "-01-and-more",
+                                      "cc-" TRACE "-" SPAN "-01and-more",
+                                      "ff-" TRACE "-" SPAN "-01",
+                                      "00-00000000000000000000000000000000-" SPAN "-01",
+                                      "00-" TRACE "-0000000000000000-01",
+                                      "00-" TRACE "-" SPAN "-0G",
+                                      "00-4BF92F3577B34DA6A3CE929D0E0E4736-" SPAN "-01",
+                                      "00_" TRACE "-" SPAN "-01"};
+    for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++) {
+        cr_expect_not(traceparent_valid(text_of(BAD[i])), "%s", BAD[i]);
+    }
+#undef TRACE
+#undef SPAN
 }
 
 Test(text_parse, a_preference_is_found_in_its_list)
@@ -184,6 +244,8 @@ Test(text_parse, a_preference_is_found_in_its_list)
     cr_expect(text_equal(parse_preference(TEXT("respond-async, wait = 10"), "wait"), TEXT("10")));
     cr_expect(text_equal(parse_preference(TEXT("WAIT=3,wait=4"), "wait"), TEXT("3")),
               "the first one counts");
+    cr_expect(text_equal(parse_preference(TEXT("wait=\"5\"; x=1,a"), "wait"), TEXT("5")));
+    cr_expect(text_equal(parse_preference(TEXT("a;wait=1, wait;wait=2"), "wait"), TEXT("")));
     struct text async = parse_preference(TEXT(" a ,respond-async"), "respond-async");
     cr_expect(text_given(async) && async.len == 0);
     cr_expect_not(text_given(parse_preference(TEXT("waiting=1"), "wait")));

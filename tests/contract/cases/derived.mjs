@@ -163,8 +163,8 @@ function queryParameters(t, operation) {
 function headers(t, operation) {
   const id = operation.operationId;
   const wrong = {
-    'If-Match': ['7', '"x"', '"7', '"7" "8"', ''],
-    'If-None-Match': ['7', '"x', '"7" "8"'],
+    'If-Match': ['7', 'x', '"7', '"7" "8"', '*, "7"', ''],
+    'If-None-Match': ['7', '"x', '"7" "8"', '"7", 8'],
     'Idempotency-Key': ['', 'a'.repeat(256), '""'],
   };
   for (const { name } of operation.parameters.filter((one) => one.in === 'header' && wrong[one.name])) {

@@ -19,6 +19,15 @@ export const line = (api, name, body = {}) =>
 
 const release = (api, { name, lease }) => api.call('releaseLease', { path: { name, lease }, expect: 204 });
 
+/** When that many stand in the lock's line: how long a request is on its way nobody can say. */
+async function lineOf(api, name, count) {
+  for (;;) {
+    const { body } = await api.call('getLock', { path: { name }, expect: 200 });
+    if (body.waiter_count >= count) return body;
+    await sleep(10);
+  }
+}
+
 const get = (api, { name, lease }, expect = 200) => api.call('getLease', { path: { name, lease }, expect });
 
 async function expired(api, body = {}) {
@@ -50,6 +59,7 @@ function acquiring(t) {
       { owner: 'other' },
       { owner: lease.owner, mode: 'shared' },
       { owner: lease.owner, ttl_ms: 1234 },
+      { owner: lease.owner, metadata: { a: 1 } },
     ]) {
       await api.call('putLease', { path: lease, body, expect: '422 lease-mismatch' });
     }
@@ -87,6 +97,25 @@ function acquiring(t) {
       last = lease.fence;
       await release(api, lease);
     }
+  });
+  t('a lease is made, renewed and released under conditions', async (api) => {
+    const path = { name: key('lock'), lease: 'l' };
+    const body = { owner: 'w' };
+    const create = { 'If-None-Match': '*' };
+    const none = { 'If-Match': '*' };
+    await api.call('putLease', { path, body, headers: none, expect: '412 version-mismatch' });
+    const { body: made, headers } = await api.call('putLease', { path, body, headers: create, expect: 201 });
+    const again = await api.call('putLease', { path, body, headers: create, expect: '412 version-mismatch' });
+    same(again.body.current_version, made.version, 'current_version');
+    const stale = { 'If-Match': `"${made.version - 1}"` };
+    const now = { 'If-Match': headers.etag };
+    await api.call('putLease', { path, body, headers: stale, expect: '412 version-mismatch' });
+    await api.call('putLease', { path, body, headers: now, expect: 200 });
+    await api.call('renewLease', { path, headers: stale, expect: '412 version-mismatch' });
+    await api.call('renewLease', { path, headers: now, expect: 200 });
+    await api.call('releaseLease', { path, headers: stale, expect: '412 version-mismatch' });
+    await api.call('releaseLease', { path, headers: now, expect: 204 });
+    await api.call('releaseLease', { path, headers: now, expect: 204 });
   });
   t('putLease does not bring an ended lease back', async (api) => {
     const lease = await acquire(api, key('lock'));
@@ -144,7 +173,7 @@ function acquiring(t) {
       headers: { 'Idempotency-Key': key('k') },
     };
     const first = api.call('createLease', { ...call, expect: 201 });
-    await sleep(200);
+    await lineOf(api, name, 1);
     await api.call('createLease', { ...call, expect: '409 idempotency-in-flight' });
     await release(api, held);
     await first;
@@ -156,10 +185,9 @@ function waiting(t) {
     const name = key('lock');
     const held = await acquire(api, name);
     const first = acquire(api, name, { owner: 'first', wait_ms: 20000 });
-    await sleep(100);
+    await lineOf(api, name, 1);
     const second = acquire(api, name, { owner: 'second', wait_ms: 20000 });
-    await sleep(100);
-    const { body: lock } = await api.call('getLock', { path: { name }, expect: 200 });
+    const lock = await lineOf(api, name, 2);
     same(
       lock.waiters.map((one) => [one.owner, one.position]),
       [

@@ -38,6 +38,26 @@ export default function lockSets(t) {
       same([member.fence, member.owner], [fence, 'w'], 'the member as a lease');
     }
     await set(api, lease, { ...body, owner: 'other' }, '422 lease-mismatch');
+    await set(api, lease, { ...body, metadata: { a: 1 } }, '422 lease-mismatch');
+  });
+  t('putLockSet under If-Match and If-None-Match', async (api) => {
+    const { pay, stock, lease } = fresh();
+    const body = { owner: 'w', locks: [{ name: stock }, { name: pay }] };
+    const create = { 'If-None-Match': '*' };
+    const made = await set(api, lease, body, 201, create);
+    const versions = made.body.locks.map((one) => one.version);
+    same(
+      [made.body.version, made.headers.etag],
+      [Math.max(...versions), `"${made.body.version}"`],
+      'the version of the set',
+    );
+    const again = await set(api, lease, body, '412 version-mismatch', create);
+    same(again.body.current_version, made.body.version, 'current_version');
+    await api.call('patchLease', { path: { name: pay, lease }, body: { metadata: { a: 1 } }, expect: 200 });
+    await set(api, lease, body, '412 version-mismatch', { 'If-Match': made.headers.etag });
+    const now = await set(api, lease, body, 200);
+    check(now.body.version > made.body.version, 'the version grows with a member');
+    await set(api, lease, body, 200, { 'If-Match': now.headers.etag });
   });
   t('putLockSet grants nothing where it cannot grant all', async (api) => {
     const { pay, stock, lease } = fresh();

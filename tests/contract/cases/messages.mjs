@@ -88,6 +88,14 @@ function receiving(t) {
     same(await received(api, await queue(api), { wait_ms: 300 }), [], 'the messages');
     check(Date.now() - begun >= 250, 'it waited');
   });
+  t('receiveMessages waits as long as Prefer says', async (api) => {
+    const path = { queue: await queue(api) };
+    const begun = Date.now();
+    const call = { path, headers: { Prefer: 'wait=1' }, expect: 200 };
+    const { body, headers } = await api.call('receiveMessages', call);
+    same([body.messages, headers['preference-applied']], [[], 'wait=1'], 'the answer');
+    check(Date.now() - begun >= 950, 'it waited');
+  });
   t('receiveMessages keeps the order of a group', async (api) => {
     const name = await queue(api);
     await sent(api, name, [
@@ -104,7 +112,7 @@ function receiving(t) {
     );
     same(
       first.map((one) => one.group),
-      ['g', 'h', undefined],
+      ['g', 'h', null],
       'the groups',
     );
     await settled(api, name, { acks: [first[0].receipt] });
@@ -122,7 +130,7 @@ function receiving(t) {
       headers: { 'Idempotency-Key': key('k') },
     };
     const first = api.call('receiveMessages', { ...call, expect: 200 });
-    await sleep(200);
+    while ((await api.call('getStatus', { expect: 200 })).body.parked_requests === 0) await sleep(10);
     await api.call('receiveMessages', { ...call, expect: '409 idempotency-in-flight' });
     await sent(api, name, [1, 2]);
     const again = await api.call('receiveMessages', { ...call, expect: [200, '409 idempotency-in-flight'] });
@@ -172,6 +180,17 @@ function settling(t) {
       'the dead',
     );
     same(await settled(api, name, {}), [], 'the outcomes of nothing');
+  });
+  t('settleMessages takes the whole text of an error as the reason, and none', async (api) => {
+    const { name, id, receipt } = await delivered(api);
+    const reason = 'é'.repeat(2048);
+    const nack = (r, why) => settled(api, name, { nacks: [{ receipt: r, reason: why }] });
+    same(await nack(receipt, reason), ['nacked'], 'the outcome');
+    same((await get(api, name, id)).body.reason, reason, 'the reason');
+    const [again] = await received(api, name);
+    await settled(api, name, { nacks: [{ receipt: again.receipt, reason: `${reason}x` }] }, '400 invalid-field');
+    same(await nack(again.receipt, ''), ['nacked'], 'the outcome');
+    same((await get(api, name, id)).body.reason, reason, 'the last reason that was given');
   });
   t('settleMessages tells a message that is gone', async (api) => {
     const { name, receipt } = await delivered(api);
@@ -235,7 +254,7 @@ function deleting(t) {
       await api.call('deleteMessage', { path: { queue: name, id }, expect: 204 });
     const { body } = await api.call('getQueue', { path: { queue: name }, expect: 200 });
     same([body.ready, body.delayed], [0, 0], 'the counts');
-    const again = '404 message-not-found';
+    const again = '410 message-gone';
     await api.call('deleteMessage', { path: { queue: name, id: ready }, expect: again });
   });
   t('deleteMessage refuses a receipt that is not of this message', async (api) => {
@@ -349,11 +368,16 @@ function dying(t) {
     check(Date.parse(delayed.deliver_at) > Date.now() + 50000, 'deliver_at');
   });
   t('a message is gone when its time is over', async (api) => {
-    const name = await queue(api);
-    const [id] = await sent(api, name, [{ body: 1, ttl_ms: 50 }]);
-    await sleep(200);
-    same(await received(api, name), [], 'the messages');
-    await get(api, name, id, '404 message-not-found');
+    for (const [config, message] of [
+      [{}, { body: 1, ttl_ms: 50 }],
+      [{ retention_ms: 50 }, { body: 1 }],
+    ]) {
+      const name = await queue(api, config);
+      const [id] = await sent(api, name, [message]);
+      await sleep(200);
+      same(await received(api, name), [], 'the messages');
+      await get(api, name, id, '404 message-not-found');
+    }
   });
 }
 

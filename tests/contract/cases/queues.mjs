@@ -191,6 +191,9 @@ function sending(t) {
       [1, [2, { a: null }]],
       { big: 'x'.repeat(5000) },
       1e15,
+      'a\u0000b',
+      { '\u0000': 1 },
+      JSON.parse('['.repeat(200) + ']'.repeat(200)),
     ];
     const ids = await sent(api, name, bodies);
     const { body } = await api.call('receiveMessages', {
@@ -210,6 +213,21 @@ function sending(t) {
     );
     const read = await api.call('getMessage', { path: { queue: name, id: ids[8] }, expect: 200 });
     same(read.body.body, bodies[8], 'the body');
+  });
+  t('attributes are any JSON, and go along to the dead-letter queue', async (api) => {
+    const order = key('order');
+    const attributes = { text: 'x', n: 1.5, yes: true, nothing: null, list: [1, { '\u0000': '\u0000' }] };
+    await api.call('putQueue', { path: { queue: order }, body: { dead_letter: `${order}~dead` }, expect: 201 });
+    await sent(api, order, [{ body: 1, attributes }]);
+    const receive = async (queue) =>
+      (await api.call('receiveMessages', { path: { queue }, expect: 200 })).body.messages[0];
+    const message = await receive(order);
+    same(message.attributes, attributes, 'the attributes');
+    const body = { rejects: [{ receipt: message.receipt }] };
+    await api.call('settleMessages', { path: { queue: order }, body, expect: 200 });
+    const { dead_letter_reason, dead_letter_source, ...rest } = (await receive(`${order}~dead`)).attributes;
+    same(rest, attributes, 'the attributes');
+    same([dead_letter_reason, dead_letter_source], ['rejected', order], 'what a dead letter says');
   });
   t('sendMessages answers a second message of the same dedup_id with the first one’s id', async (api) => {
     const name = await queue(api);
@@ -258,7 +276,8 @@ function sending(t) {
     await refused({ body: 1, delay_ms: 5, deliver_at: '2026-01-01T00:00:00.000Z' });
     await refused({ body: 1, deliver_at: 'tomorrow' }, { invalid: true });
     await refused({ body: 1, deliver_at: '2999-01-01T00:00:00.000Z' });
-    await refused({ body: 1, attributes: { a: 1 } }, { invalid: true });
+    await refused({ body: 1, attributes: ['a'] }, { invalid: true });
+    await refused({ body: 1, group: 'a\u0000' });
     await refused({ body: 1, attributes: { '': 'x' } });
     await refused(
       { body: 1, attributes: Object.fromEntries(Array.from({ length: 65 }, (_, i) => [`a${i}`, 'x'])) },

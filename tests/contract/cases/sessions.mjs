@@ -60,10 +60,29 @@ function creating(t) {
       expect: '400 invalid-field',
     }),
   );
-  t('createSession refuses data over 256 KiB', (api) =>
-    api.call('createSession', {
-      body: { data: { a: 'x'.repeat(256 * 1024) } },
+  t('createSession takes data that fills the largest body', async (api) => {
+    const [before, behind] = ['{"data":{"a":"', '"}}'];
+    const text = `${before}${'x'.repeat(1024 * 1024 - before.length - behind.length)}${behind}`;
+    const { body } = await api.call('createSession', { text, expect: 201 });
+    await api.call('patchSession', {
+      path: { id: body.id },
+      body: { data: { b: 'x'.repeat(100) } },
       expect: '413 body-too-large',
+    });
+  });
+  t('createSession keeps NULs in data', async (api) => {
+    const data = { text: 'O:1:"A":1:{s:4:"\0A\0b";}', 'a\0b': 1 };
+    const { body } = await api.call('createSession', { body: { data }, expect: 201 });
+    const patch = { path: { id: body.id }, body: { data: { 'a\0b': null, 'a\0c': 2 } }, expect: 200 };
+    await api.call('patchSession', patch);
+    const read = await api.call('getSession', { path: { id: body.id }, expect: 200 });
+    same(read.body.data, { text: data.text, 'a\0c': 2 }, 'data');
+  });
+  t('createSession refuses a body that is declared as encoded', (api) =>
+    api.call('createSession', {
+      text: '{}',
+      headers: { 'Content-Encoding': 'gzip' },
+      expect: '415 unsupported-media-type',
     }),
   );
   t('createSession takes its body undeclared, or as curl declares it', async (api) => {
@@ -183,6 +202,10 @@ function resolving(t) {
   });
   t('resolveSession knows no token that it did not make', async (api) => {
     const { id, token } = await created(api);
+    const call = { body: { token: 'x' }, headers: { 'Idempotency-Key': key('k') } };
+    await api.call('resolveSession', { ...call, expect: '404 session-not-found' });
+    const again = await api.call('resolveSession', { ...call, expect: '404 session-not-found' });
+    same(again.headers['idempotent-replayed'], 'true', 'Idempotent-Replayed');
     for (const wrong of ['x', `${id}.`, `${id}.wrong`, `${token}x`, `.${token}`, 'ä.ö', `${UNKNOWN}.x`]) {
       await api.call('resolveSession', { body: { token: wrong }, expect: '404 session-not-found' });
     }
@@ -213,9 +236,17 @@ function reading(t) {
   );
   t('getSession says 304 of a version that the client has', async (api) => {
     const { id } = await created(api);
-    for (const tag of ['"1"', 'W/"1"', '*']) {
+    for (const tag of ['"1"', 'W/"1"', '*', '"3", W/"1"', ['"3"', '"1"']]) {
       await api.call('getSession', { path: { id }, headers: { 'If-None-Match': tag }, expect: 304 });
     }
+    for (const tag of ['"a"', '"01"']) {
+      await api.call('getSession', { path: { id }, headers: { 'If-None-Match': tag }, expect: 200 });
+    }
+    await api.call('getSession', {
+      path: { id },
+      headers: { 'If-None-Match': '1' },
+      expect: '400 invalid-header',
+    });
     await api.call('getSession', { path: { id }, headers: { 'If-None-Match': '"9"' }, expect: 200 });
   });
   t('getSession waits for a change', async (api) => {
@@ -230,11 +261,28 @@ function reading(t) {
   });
   t('getSession waits as long as Prefer says, and says so', async (api) => {
     const { id } = await created(api);
-    const headers = { 'If-None-Match': '"1"', Prefer: 'foo, wait=1' };
-    const begun = Date.now();
-    const answer = await api.call('getSession', { path: { id }, headers, expect: 304 });
-    check(Date.now() - begun >= 950, 'it waited');
-    same(answer.headers['preference-applied'], 'wait=1', 'Preference-Applied');
+    for (const Prefer of ['foo, wait=1', 'foo; wait=9, wait="1"; a=b', ['respond-async', 'wait=1']]) {
+      const begun = Date.now();
+      const headers = { 'If-None-Match': '"1"', Prefer };
+      const answer = await api.call('getSession', { path: { id }, headers, expect: 304 });
+      check(Date.now() - begun >= 950, 'it waited');
+      same(answer.headers['preference-applied'], 'wait=1', 'Preference-Applied');
+    }
+  });
+  t('getSession caps a wait that is too long', async (api) => {
+    const { id } = await created(api);
+    const headers = { 'If-None-Match': '"1"' };
+    const waiting = api.call('getSession', {
+      path: { id },
+      query: { wait_ms: 3600000 },
+      headers,
+      expect: 200,
+    });
+    await sleep(100);
+    await api.call('patchSession', { path: { id }, body: {}, expect: 200 });
+    same((await waiting).body.version, 2, 'version');
+    const query = { wait_ms: -1 };
+    await api.call('getSession', { path: { id }, query, headers, expect: '400 invalid-parameter' });
   });
   t('getSession is woken by the session’s expiry', async (api) => {
     const { id } = await created(api, { idle_ttl_ms: 300 });
@@ -309,10 +357,31 @@ function putting(t) {
       expect: '412 version-mismatch',
     });
     same(stale.body.current_version, 1, 'current_version');
-    const weak = '400 invalid-header';
-    await api.call('putSession', { path: { id }, headers: { 'If-Match': 'W/"1"' }, expect: weak });
+    for (const tag of ['W/"1"', '"a"', '"01"', '""', '"2", "3"', 'W/"1", "2"', '"99999999999999999999"']) {
+      const { body } = await api.call('putSession', {
+        path: { id },
+        headers: { 'If-Match': tag },
+        expect: '412 version-mismatch',
+      });
+      same(body.current_version, 1, 'current_version');
+    }
+    for (const tag of ['1', '"1', '*, "1"', '"1" "2"', '', Array(9).fill('"1"').join()]) {
+      await api.call('putSession', {
+        path: { id },
+        headers: { 'If-Match': tag },
+        expect: '400 invalid-header',
+      });
+    }
     await api.call('putSession', { path: { id }, headers: { 'If-Match': '"1"' }, expect: 200 });
     await api.call('putSession', { path: { id }, headers: { 'If-Match': '*' }, expect: 200 });
+  });
+  t('putSession replaces any of the versions that If-Match lists', async (api) => {
+    const { id } = await put(api);
+    for (const tag of ['"9", "1"', ', "1", "2", W/"2" ,', ['"8"', '"3"'], '"3","2","4"']) {
+      await api.call('putSession', { path: { id }, headers: { 'If-Match': tag }, expect: 200 });
+    }
+    const none = { path: { id }, headers: { 'If-Match': '"1","2","3","4"' }, expect: '412 version-mismatch' };
+    same((await api.call('putSession', none)).body.current_version, 5, 'current_version');
   });
   t('putSession with If-Match creates nothing', async (api) => {
     for (const tag of ['"1"', '*']) {
@@ -334,6 +403,12 @@ function patching(t) {
     const answer = await api.call('patchSession', { path: { id }, body, expect: 200 });
     same(answer.body.data, { keep: 1, deep: { a: 1, c: 3 }, list: [null] }, 'data');
     same([answer.body.version, answer.body.idle_ttl_ms], [2, 5000], 'version and idle_ttl_ms');
+  });
+  t('patchSession keeps and removes what has a NUL in it', async (api) => {
+    const { id } = await put(api, { 'a\u0000b': 1, a: '\u0000' });
+    const body = { data: { 'a\u0000b': null, '\u0000': 'x\u0000' } };
+    const answer = await api.call('patchSession', { path: { id }, body, expect: 200 });
+    same(answer.body.data, { a: '\u0000', '\u0000': 'x\u0000' }, 'data');
   });
   t('patchSession puts defaults back where it is given null', async (api) => {
     const { id } = await put(api, { a: 1 });
@@ -363,10 +438,10 @@ function patching(t) {
     same(body.current_version, 2, 'current_version');
   });
   t('patchSession refuses what would make the data too large', async (api) => {
-    const { id } = await put(api, { a: 'x'.repeat(200 * 1024) });
+    const { id } = await put(api, { a: 'x'.repeat(600 * 1024) });
     await api.call('patchSession', {
       path: { id },
-      body: { data: { b: 'x'.repeat(100 * 1024) } },
+      body: { data: { b: 'x'.repeat(500 * 1024) } },
       expect: '413 body-too-large',
     });
   });
@@ -455,13 +530,22 @@ function subjects(t) {
     const { body } = await api.call('listSubjectSessions', { path: { subject: key('nobody') }, expect: 200 });
     same(body.items, [], 'the sessions of nobody');
   });
-  t('listSubjectSessions refuses a cursor that it did not give', (api) =>
-    api.call('listSubjectSessions', {
-      path: { subject: 'x' },
-      query: { cursor: '!!' },
-      expect: '400 invalid-cursor',
-    }),
-  );
+  t('listSubjectSessions refuses a cursor that it did not give', async (api) => {
+    const subject = key('user');
+    const refuses = (id, path, cursor) =>
+      api.call(id, { path, query: { cursor }, expect: '400 invalid-cursor' });
+    await created(api, { subject });
+    await created(api, { subject });
+    const { body } = await api.call('listSubjectSessions', {
+      path: { subject },
+      query: { limit: 1 },
+      expect: 200,
+    });
+    await refuses('listSubjectSessions', { subject: 'x' }, '!!');
+    await refuses('listSubjectSessions', { subject: key('other') }, body.next_cursor);
+    await refuses('listLocks', {}, body.next_cursor);
+    await refuses('listQueues', {}, body.next_cursor);
+  });
   t('revokeSubjectSessions ends all sessions but one', async (api) => {
     const subject = key('user');
     const [one, two, three] = [

@@ -47,6 +47,20 @@ function committing(t) {
     const { body: jobs } = await api.call('getQueue', { path: { queue: all.jobs }, expect: 200 });
     same([jobs.ready, jobs.leased], [1, 0], 'the queue');
   });
+  t('runTransaction takes if_match as a version, as an ETag and as *', async (api) => {
+    const id = key('s');
+    const path = `/v1/sessions/${id}`;
+    const put = (if_match) => [{ method: 'PUT', path, body: {}, if_match }];
+    for (const none of [1, '"1"', '*']) {
+      same((await run(api, put(none), '409 transaction-failed')).body.problem.status, 412, 'the problem');
+    }
+    const { headers } = await api.call('putSession', { path: { id }, expect: 201 });
+    for (const version of [headers.etag, 2, '3', '*']) await run(api, put(version), 200);
+    const { body } = await run(api, put(headers.etag), '409 transaction-failed');
+    same([body.problem.code, body.problem.current_version], ['version-mismatch', 5], 'the problem');
+    for (const wrong of ['', 'x', '"x"', 'W/"5"', '-1', '"5', true, null, 1.5, -1, ['5']])
+      await run(api, put(wrong), '400 invalid-field', { invalid: true });
+  });
   t('runTransaction lets operations see each other', async (api) => {
     const id = `${key('order')}~s`;
     const put = (n) => ({ method: 'PUT', path: `/v1/sessions/${id}`, body: { data: { n } } });
@@ -80,6 +94,16 @@ function committing(t) {
     );
     const { body: jobs } = await api.call('getQueue', { path: { queue: all.jobs }, expect: 200 });
     same([jobs.ready, jobs.leased], [0, 1], 'the queue');
+  });
+  t('runTransaction says which operation names what is not there', async (api) => {
+    const name = key('order');
+    const operations = [
+      { method: 'PUT', path: `/v1/sessions/${name}` },
+      { method: 'POST', path: '/v1/sessions/resolve', body: { token: 'no-token' } },
+    ];
+    const { body } = await run(api, operations, '409 transaction-failed');
+    same([body.index, body.problem.code], [1, 'session-not-found'], 'what failed');
+    await api.call('getSession', { path: { id: name }, expect: '404 session-not-found' });
   });
   t('runTransaction with an Idempotency-Key', async (api) => {
     const operations = (n) => [{ method: 'PUT', path: `/v1/sessions/${key('s')}`, body: { data: { n } } }];
