@@ -87,12 +87,11 @@ struct append {
     const char *kinds;
 };
 
-/* The engine takes the message; what it persists is persisted, and forgotten. */
-static void append(struct follower *follower, struct append what)
+static struct raft_message append_message(struct append what)
 {
-    struct raft_message message = {
-        .type = RAFT_APPEND_ENTRIES, .server_id = 1, .server_address = "1"};
     unsigned count = (unsigned)strlen(what.kinds);
+    struct raft_message message = {
+        .type = RAFT_APPEND_ENTRIES, .server_id = 1, .server_address = "0000000000000001"};
     message.append_entries = (struct raft_append_entries){
         .term = what.term,
         .prev_log_index = what.prev,
@@ -100,6 +99,14 @@ static void append(struct follower *follower, struct append what)
         .leader_commit = what.commit,
         .entries = count > 0 ? make_entries(what.kinds, what.term) : NULL,
         .n_entries = count};
+    return message;
+}
+
+/* The engine takes the message; what it persists is persisted, and forgotten. */
+static void append(struct follower *follower, struct append what)
+{
+    struct raft_message message = append_message(what);
+    unsigned count = message.append_entries.n_entries;
     struct raft_event event = {.type = RAFT_RECEIVE};
     event.receive.message = &message;
     struct raft_update update = step(follower, event);
@@ -366,16 +373,7 @@ static struct replica *open_lone_follower(struct herd *herd)
 
 static void inject(struct replica *replica, struct append what)
 {
-    struct raft_message message = {
-        .type = RAFT_APPEND_ENTRIES, .server_id = 1, .server_address = "0000000000000001"};
-    unsigned count = (unsigned)strlen(what.kinds);
-    message.append_entries = (struct raft_append_entries){
-        .term = what.term,
-        .prev_log_index = what.prev,
-        .prev_log_term = what.prev_term,
-        .leader_commit = what.commit,
-        .entries = count > 0 ? make_entries(what.kinds, what.term) : NULL,
-        .n_entries = count};
+    struct raft_message message = append_message(what);
     replica_receive(&replica->io, &message);
     /* so that it does not stand itself, however slow this machine is */
     replica->raft.follower_state.randomized_election_timeout = PATIENCE_MS;
