@@ -143,6 +143,28 @@ struct text command_encode(const struct command *command, struct arena *arena)
     return (struct text){(const char *)w.at, w.len};
 }
 
+static void put_batch(struct writer *w, const struct command *const commands[], size_t count)
+{
+    put_varint(w, count);
+    for (size_t i = 0; i < count; i++) {
+        put_command(w, commands[i]);
+    }
+}
+
+struct text batch_encode(const struct command *const commands[], size_t count, struct arena *arena)
+{
+    struct writer w = {NULL, 1};
+    put_batch(&w, commands, count);
+    w.at = arena_alloc(arena, w.len);
+    if (w.at == NULL) {
+        return TEXT_ABSENT;
+    }
+    w.at[0] = CODEC_VERSION;
+    w.len = 1;
+    put_batch(&w, commands, count);
+    return (struct text){(const char *)w.at, w.len};
+}
+
 struct text result_encode(const struct result *result, struct arena *arena)
 {
     struct writer w = {NULL, 1};
@@ -326,6 +348,19 @@ bool command_decode(struct text bytes, struct arena *arena, struct command *ret)
 {
     struct input in;
     return input_open(bytes, arena, &in) && get_command(&in, ret) && in.at == in.end;
+}
+
+bool batch_decode(struct text bytes, struct arena *arena, struct commands *ret)
+{
+    static const struct field COMMANDS = {.type = FIELD_COMMANDS};
+    struct input in;
+    struct commands commands = {NULL, 0};
+    bool good =
+        input_open(bytes, arena, &in) && get_list(&in, &COMMANDS, &commands) && in.at == in.end;
+    if (good) {
+        *ret = commands;
+    }
+    return good;
 }
 
 bool result_decode(struct text bytes, struct arena *arena, struct result *ret)
