@@ -106,8 +106,8 @@ static enum status look_at_schema(struct sql *sql, int64_t version, char *why)
                       "that version",
                       (long long)version, SCHEMA_VERSION);
     }
-    /* An older schema may lack tables that a migration adds. */
-    for (size_t i = 0; version == SCHEMA_VERSION && schema_tables[i] != NULL; i++) {
+    /* No migration has added a table yet: an older file has them all. */
+    for (size_t i = 0; schema_tables[i] != NULL; i++) {
         if (!has_table(sql, schema_tables[i])) {
             return refuse(why, "it is not a Ringhold database: the table %s is missing",
                           schema_tables[i]);

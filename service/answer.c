@@ -70,7 +70,9 @@ static void add_headers(struct call *call, struct MHD_Response *response, struct
     }
     if (target.len >= 4 && memcmp(target.at, "/v1/", 4) == 0) {
         MHD_add_response_header(response, "Ringhold-Node", call->engine->process.node.at);
-        MHD_add_response_header(response, "Ringhold-Partition", "0");
+        char buffer[DECIMAL_BYTES];
+        MHD_add_response_header(response, "Ringhold-Partition",
+                                text_decimal(call->x.partition, buffer).at);
     }
     MHD_add_response_header(response, "Request-Id", id.at);
     if (call->closes || atomic_load_explicit(&call->engine->draining, memory_order_relaxed)) {

@@ -5,7 +5,8 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-struct call *call_make(struct call *spare, struct engine *engine, struct reader *reader, int socket)
+struct call *call_make(struct call *spare, struct engine *engine, struct reader *const *readers,
+                       int socket)
 {
     struct call *call = spare != NULL ? spare : calloc(1, sizeof *call);
     if (call == NULL) {
@@ -13,7 +14,7 @@ struct call *call_make(struct call *spare, struct engine *engine, struct reader 
     }
     *call = (struct call){.arena = call->arena,
                           .engine = engine,
-                          .reader = reader,
+                          .readers = readers,
                           .socket = socket,
                           .overrides = STATUS_OK,
                           .begun_us = clock_monotonic_us()};
@@ -101,7 +102,7 @@ static bool commit(struct call *call)
                              .result = &call->x.result,
                              .done = committed};
     call->state = CALL_COMMITTING;
-    if (committer_submit(call->engine->committer, &call->job) == STATUS_OK) {
+    if (partition_submit(call->partition, &call->job) == STATUS_OK) {
         return true;
     }
     call->state = CALL_STEPPING;
@@ -118,8 +119,10 @@ static bool park(struct call *call, enum next *next)
         return false;
     }
     call->state = CALL_PARKED;
+    int64_t left_ms = x->waits_until - x->now.lease_now_ms;
+    int64_t deadline_ms = clock_now(call->engine->clock).lease_now_ms + left_ms;
     enum parking parking = parked_add(call->engine->parked, &call->parked, &x->topic, call->ticket,
-                                      x->waits_until, call->socket);
+                                      deadline_ms, call->socket);
     if (parking == PARKED) {
         return true;
     }
@@ -147,11 +150,12 @@ static void take_ticket(struct call *call)
 static void step(struct call *call, enum next next)
 {
     while (true) {
-        call->x.now = clock_now(call->engine->clock);
+        call->x.now = partition_now(call->partition);
         switch (next) {
         case NEXT_READ:
             take_ticket(call);
-            reader_read(call->reader, &call->x.command, &call->arena, &call->x.result);
+            reader_read(call->readers[call->partition->id], &call->x.command, &call->arena,
+                        &call->x.result);
             next = exchange_continue(&call->x);
             break;
         case NEXT_COMMIT:
@@ -184,6 +188,15 @@ static bool note_inflight(struct call *call)
     return call->inflight;
 }
 
+/* From here on the call is its partition's: its clocks, its reader, its committer. */
+static void place(struct call *call)
+{
+    struct exchange *x = &call->x;
+    call->partition = partitions_find(&call->engine->partitions, x->routing_key);
+    x->partition = call->partition->id;
+    x->now = partition_now(call->partition);
+}
+
 void call_start(struct call *call)
 {
     struct exchange *x = &call->x;
@@ -198,7 +211,9 @@ void call_start(struct call *call)
         answered(call);
         return;
     }
-    enum next next = exchange_start(x);
+    enum status status = exchange_prepare(x);
+    place(call);
+    enum next next = status == STATUS_OK ? exchange_begin(x) : exchange_problem(x, status);
     if (next == NEXT_COMMIT && !note_inflight(call)) {
         next = exchange_problem(x, STATUS_IDEMPOTENCY_IN_FLIGHT);
     }
@@ -229,7 +244,7 @@ void call_go_on(struct call *call)
 {
     enum call_state before = call->state;
     call->state = CALL_STEPPING;
-    call->x.now = clock_now(call->engine->clock);
+    call->x.now = partition_now(call->partition);
     if (before == CALL_COMMITTING) {
         step(call, exchange_continue(&call->x));
         return;

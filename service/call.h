@@ -15,17 +15,17 @@
 
 #include "handlers/process.h"
 #include "handlers/route.h"
-#include "service/committer.h"
 #include "service/inflight.h"
 #include "service/parked.h"
+#include "service/partition.h"
 
 #include <stdatomic.h>
 
 /* What calls are carried out with; the same for all of a process. */
 struct engine {
     struct process process;
-    struct clock *clock;
-    struct committer *committer;
+    struct clock *clock; /* of parked requests, and of requests whose partition is not known yet */
+    struct partitions partitions;
     struct parked *parked;
     struct inflight *inflight;
     atomic_bool draining; /* nothing parks any more */
@@ -35,7 +35,8 @@ enum call_state { CALL_READING, CALL_STEPPING, CALL_COMMITTING, CALL_PARKED, CAL
 
 struct call {
     struct engine *engine;
-    struct reader *reader; /* the loop's own */
+    struct reader *const *readers; /* the loop's own, one of each partition */
+    struct partition *partition;   /* once it is known */
     int socket;
 
     enum call_state state;
@@ -68,7 +69,7 @@ struct call {
  * A new call; NULL when memory ran out. `spare`, when not NULL, is a call that has ended, to be used again: its
  * arena's block saves a malloc of 4 KiB a request.
  */
-struct call *call_make(struct call *spare, struct engine *engine, struct reader *reader,
+struct call *call_make(struct call *spare, struct engine *engine, struct reader *const *readers,
                        int socket);
 /* Ends the call: gives back all it holds but its memory. */
 void call_end(struct call *call);

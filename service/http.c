@@ -40,7 +40,7 @@ enum {
 struct loop {
     struct http *http;
     struct MHD_Daemon *daemon;
-    struct reader *reader;
+    struct reader **readers; /* one of each partition */
     pthread_t thread;
     int wake;           /* eventfd: something is in the inbox, or it is time to stop */
     struct call *spare; /* the thread's own: calls that have ended */
@@ -146,7 +146,7 @@ static void *on_target(void *cls, const char *target, struct MHD_Connection *con
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     struct call *call =
-        call_make(take_spare(loop), loop->http->engine, loop->reader, info->connect_fd);
+        call_make(take_spare(loop), loop->http->engine, loop->readers, info->connect_fd);
     if (call == NULL) {
         return NULL;
     }
@@ -495,14 +495,34 @@ static bool start_daemon(struct loop *loop)
     return loop->daemon != NULL;
 }
 
+static enum status open_readers(struct loop *loop, char ret_why[256])
+{
+    const struct partitions *partitions = &loop->http->engine->partitions;
+    loop->readers = calloc(partitions->count, sizeof(struct reader *));
+    enum status status = loop->readers == NULL ? STATUS_OUT_OF_MEMORY : STATUS_OK;
+    for (unsigned i = 0; i < partitions->count && status == STATUS_OK; i++) {
+        const struct partition *partition = &partitions->at[i];
+        status = reader_open(partition->database, partition->machine, &loop->readers[i], ret_why);
+    }
+    return status;
+}
+
+static void close_readers(struct loop *loop)
+{
+    unsigned count = loop->readers == NULL ? 0 : loop->http->engine->partitions.count;
+    for (unsigned i = 0; i < count; i++) {
+        reader_close(loop->readers[i]);
+    }
+    free(loop->readers);
+}
+
 static enum status start_loop(struct http *http, struct loop *loop, char ret_why[256])
 {
     loop->http = http;
     pthread_mutex_init(&loop->mu, NULL);
     loop->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     bool linger = linger_open(&loop->linger);
-    enum status status =
-        reader_open(http->config.database, http->config.machine, &loop->reader, ret_why);
+    enum status status = open_readers(loop, ret_why);
     if (status != STATUS_OK) {
         return status;
     }
@@ -577,7 +597,7 @@ static void stop_loop(struct loop *loop)
         call_free(take_spare(loop));
     }
     if (loop->http != NULL) {
-        reader_close(loop->reader);
+        close_readers(loop);
         linger_close(&loop->linger);
         close(loop->wake);
         pthread_mutex_destroy(&loop->mu);

@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <sys/random.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,9 +28,8 @@ enum {
 struct server {
     const struct config *config;
     struct datadir *datadir;
-    struct machine *machine;
-    struct reader *maintenance; /* checkpoints, warm start */
-    struct clock clock;
+    struct partition partition;
+    struct clock clock; /* the process's own: no state has seen it */
     struct engine engine;
     struct http *http;
     int64_t started_at_ms;
@@ -58,17 +56,9 @@ static void on_status(const struct process *process, struct process_status *ret)
         .parked = (int64_t)parked_count(server->engine.parked),
         .ready = atomic_load(&server->ready),
         .draining = atomic_load(&server->engine.draining),
-        .storage_ok = committer_storage_ok(server->engine.committer),
-        .counters = committer_counters(server->engine.committer),
+        .storage_ok = partitions_storage_ok(&server->engine.partitions),
+        .counters = partitions_counters(&server->engine.partitions),
     };
-}
-
-static int64_t file_bytes(const char *database, const char *suffix)
-{
-    char path[CONFIG_PATH_BYTES + 32];
-    struct stat status;
-    snprintf(path, sizeof path, "%s%s", database, suffix);
-    return stat(path, &status) == 0 ? status.st_size : 0;
 }
 
 static struct text on_metrics(const struct process *process, struct arena *arena)
@@ -76,14 +66,14 @@ static struct text on_metrics(const struct process *process, struct arena *arena
     struct server *server = process->service;
     struct process_status status;
     on_status(process, &status);
-    const char *database = datadir_database(server->datadir);
+    struct partition_files files = partition_files(&server->partition);
     struct metrics_gauges gauges = {
         .started_at_ms = server->started_at_ms,
         .connections = status.connections,
         .parked = status.parked,
-        .queued = (int64_t)committer_queued(server->engine.committer),
-        .database_bytes = file_bytes(database, ""),
-        .wal_bytes = file_bytes(database, "-wal"),
+        .queued = partitions_queued(&server->engine.partitions),
+        .database_bytes = files.database_bytes,
+        .wal_bytes = files.wal_bytes,
         .ready = status.ready && !status.draining,
         .storage_ok = status.storage_ok,
         .counters = status.counters,
@@ -99,7 +89,7 @@ static void describe(struct server *server)
         .node_id = text_of(datadir_node_id(server->datadir)),
         .url = text_of(server->url),
         .durability = server->config->durable ? TEXT("full") : TEXT("relaxed"),
-        .secret = machine_secret(server->machine),
+        .secret = machine_secret(server->partition.machine),
         .status = on_status,
         .metrics = on_metrics,
         .service = server,
@@ -108,7 +98,7 @@ static void describe(struct server *server)
 
 /* ---- starting ----------------------------------------------------------------------------------------------------- */
 
-static bool open_machine(struct server *server, char why[DATADIR_WHY_BYTES])
+static bool open_partition(struct server *server, char why[DATADIR_WHY_BYTES])
 {
     unsigned char seed[32];
     char because[256];
@@ -117,12 +107,14 @@ static bool open_machine(struct server *server, char why[DATADIR_WHY_BYTES])
         snprintf(why, DATADIR_WHY_BYTES, "the kernel gives no random bytes");
         return false;
     }
-    bool check_integrity = !datadir_was_clean(server->datadir);
-    bool opened = machine_open(database, server->config->durable, check_integrity, seed,
-                               &server->machine, because) == STATUS_OK;
+    struct partition_options options = {.durable = server->config->durable,
+                                        .check_integrity = !datadir_was_clean(server->datadir),
+                                        .seed = seed};
+    bool opened = partition_open(&server->partition, 0, database, options, because);
     if (!opened) {
         snprintf(why, DATADIR_WHY_BYTES, "%s: %s", database, because);
     }
+    server->engine.partitions = (struct partitions){&server->partition, 1};
     return opened;
 }
 
@@ -151,15 +143,12 @@ static int http_loops(const struct config *config)
 
 static bool start_parts(struct server *server, char why[256])
 {
-    struct counters counters = machine_counters(server->machine);
     struct engine *engine = &server->engine;
-    clock_start(&server->clock, counters.wall_ms, counters.lease_ms);
+    clock_start(&server->clock, 0, 0);
     engine->clock = &server->clock;
     engine->inflight = inflight_make();
     struct http_config http = {.loops = http_loops(server->config),
-                               .connections_max = server->config->max_connections,
-                               .database = datadir_database(server->datadir),
-                               .machine = server->machine};
+                               .connections_max = server->config->max_connections};
     if (!listen_open(server->config->listen_address, server->config->listen_port,
                      &http.listen_socket, server->url, sizeof server->url, why)) {
         return false;
@@ -171,9 +160,7 @@ static bool start_parts(struct server *server, char why[256])
            parked_start(&server->clock, (size_t)server->config->max_parked, call_woken,
                         &engine->parked) == STATUS_OK &&
            http_start(engine, &http, &server->http, why) == STATUS_OK &&
-           committer_start(server->machine, &server->clock, hooks, &engine->committer) ==
-               STATUS_OK &&
-           http_open(server->http);
+           partition_start(&server->partition, hooks) == STATUS_OK && http_open(server->http);
 }
 
 /* Reads the file from its front in large pieces, so that what follows, page by page in the order of the indexes, finds it
@@ -198,9 +185,7 @@ static bool start(struct server *server, char why[DATADIR_WHY_BYTES])
     server->started_us = clock_monotonic_us();
     raise_file_limit();
     if (!datadir_open(server->config->data_dir, &server->datadir, why) ||
-        !open_machine(server, why) || !start_parts(server, why) ||
-        reader_open(datadir_database(server->datadir), NULL, &server->maintenance, why) !=
-            STATUS_OK) {
+        !open_partition(server, why) || !start_parts(server, why)) {
         return false;
     }
     server->started_at_ms = clock_now(&server->clock).now_ms;
@@ -210,7 +195,7 @@ static bool start(struct server *server, char why[DATADIR_WHY_BYTES])
         LOG_STRING("version", RINGHOLD_VERSION), LOG_STRING("node", server->config->node));
     read_ahead(server);
     int64_t bytes =
-        reader_warm(server->maintenance, server->config->warm_bytes, warm_enough, server);
+        reader_warm(server->partition.maintenance, server->config->warm_bytes, warm_enough, server);
     atomic_store(&server->ready, true);
     LOG(LOG_INFO, "ready", LOG_INT("warmed_bytes", bytes),
         LOG_INT("took_ms", (clock_monotonic_us() - server->started_us) / 1000));
@@ -231,8 +216,8 @@ static int serve(struct server *server, const sigset_t *signals)
     struct timespec pause = {.tv_sec = CHECKPOINT_EVERY_MS / 1000};
     int got;
     while ((got = sigtimedwait(signals, NULL, &pause)) < 0) {
-        if (file_bytes(datadir_database(server->datadir), "-wal") > CHECKPOINT_BYTES) {
-            reader_checkpoint(server->maintenance);
+        if (partition_files(&server->partition).wal_bytes > CHECKPOINT_BYTES) {
+            reader_checkpoint(server->partition.maintenance);
         }
     }
     return got;
@@ -253,13 +238,11 @@ static void drain(struct server *server)
 
 static void stop(struct server *server, bool clean)
 {
-    committer_stop(server->engine.committer);
+    partition_stop(&server->partition);
     http_stop(server->http);
     parked_stop(server->engine.parked);
-    committer_free(server->engine.committer);
+    partition_close(&server->partition);
     inflight_free(server->engine.inflight);
-    reader_close(server->maintenance);
-    machine_close(server->machine);
     datadir_close(server->datadir, clean);
 }
 
