@@ -6,15 +6,14 @@
 #ifndef RINGHOLD_HANDLERS_RING_H
 #define RINGHOLD_HANDLERS_RING_H
 
-#include "db/text.h"
-
-#include <stdint.h>
-
-/* An instance alone has one partition, and a ring that never changes. */
-enum { RING_PARTITIONS_ALONE = 1, RING_EPOCH_ALONE = 1 };
+#include "handlers/process.h"
 
 uint64_t ring_hash(struct text routing_key);
 /* The partition of a hash, of `partitions` (a power of two) in all. */
 int64_t ring_partition(uint64_t hash, unsigned partitions);
+
+/* The ring of an instance alone (process.ring): one member, one arc. It never changes: who watches it waits in vain, and
+   is told so when the wait is over. */
+bool ring_alone(const struct process *process, struct arena *arena, struct ring_view *ret);
 
 #endif

@@ -1,6 +1,7 @@
 #include "service/server.h"
 
 #include "handlers/openapi.h"
+#include "handlers/ring.h"
 #include "service/datadir.h"
 #include "service/http.h"
 #include "service/listen.h"
@@ -57,6 +58,7 @@ static void on_status(const struct process *process, struct process_status *ret)
         .ready = atomic_load(&server->ready),
         .draining = atomic_load(&server->engine.draining),
         .storage_ok = partitions_storage_ok(&server->engine.partitions),
+        .partitions = server->engine.partitions.count,
         .counters = partitions_counters(&server->engine.partitions),
     };
 }
@@ -90,6 +92,7 @@ static void describe(struct server *server)
         .url = text_of(server->url),
         .durability = server->config->durable ? TEXT("full") : TEXT("relaxed"),
         .secret = machine_secret(server->partition.machine),
+        .ring = ring_alone,
         .status = on_status,
         .metrics = on_metrics,
         .service = server,
