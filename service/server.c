@@ -152,8 +152,8 @@ static bool start_parts(struct server *server, char why[256])
     engine->inflight = inflight_make();
     struct http_config http = {.loops = http_loops(server->config),
                                .connections_max = server->config->max_connections};
-    if (!listen_open(server->config->listen_address, server->config->listen_port,
-                     &http.listen_socket, server->url, sizeof server->url, why)) {
+    if (!listen_open(server->config->listen.ip, server->config->listen.port, &http.listen_socket,
+                     server->url, sizeof server->url, why)) {
         return false;
     }
     describe(server);

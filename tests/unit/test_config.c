@@ -62,8 +62,8 @@ Test(config, nothing_given_means_the_defaults)
 {
     cr_assert(read_words("", NULL), "%s", why);
     cr_expect_eq(command, CONFIG_SERVE);
-    cr_expect_str_eq(config.listen_address, "127.0.0.1");
-    cr_expect_eq(config.listen_port, 7480);
+    cr_expect_str_eq(config.listen.ip, "127.0.0.1");
+    cr_expect_eq(config.listen.port, 7480);
     cr_expect_str_eq(config.data_dir, "./ringhold-data");
     cr_expect(config.durable);
     cr_expect_eq(config.log_level, LOG_INFO);
@@ -145,13 +145,13 @@ Test(config, a_wrong_line_of_a_file_is_named_with_its_number)
 Test(config, addresses_are_ipv4_or_bracketed_ipv6_with_a_port)
 {
     cr_assert(read_words("--listen 0.0.0.0:0", NULL), "%s", why);
-    cr_expect_str_eq(config.listen_address, "0.0.0.0");
-    cr_expect_eq(config.listen_port, 0);
+    cr_expect_str_eq(config.listen.ip, "0.0.0.0");
+    cr_expect_eq(config.listen.port, 0);
     cr_assert(read_words("--listen [::1]:65535", NULL), "%s", why);
-    cr_expect_str_eq(config.listen_address, "::1");
-    cr_expect_eq(config.listen_port, 65535);
+    cr_expect_str_eq(config.listen.ip, "::1");
+    cr_expect_eq(config.listen.port, 65535);
     cr_assert(read_words("--listen localhost:80", NULL), "%s", why);
-    cr_expect_str_eq(config.listen_address, "127.0.0.1");
+    cr_expect_str_eq(config.listen.ip, "127.0.0.1");
     static const char *const BAD[] = {
         "7480",       "127.0.0.1",   ":7480",         "127.0.0.1:", "a.b:1",
         "::1:7480",   "1.2.3.4:-1",  "1.2.3.4:65536", "[::1]",      "[]:1",
