@@ -2,7 +2,7 @@
 
 FROM debian:trixie-slim AS build
 WORKDIR /src
-COPY tools/install-packages tools/install-packages
+COPY tools/install-packages tools/backports-source tools/
 COPY tools/packages tools/packages
 RUN tools/install-packages build && rm -rf /var/lib/apt/lists/*
 COPY Makefile openapi.yaml ./
@@ -14,7 +14,8 @@ RUN make build && strip build/ringhold
 FROM debian:trixie-slim
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        libgnutls30t64 libnettle8t64 libsqlite3-0 libxxhash0 libzstd1 \
+        libcurl3t64-gnutls libgnutls30t64 liblz4-1 libnettle8t64 libsqlite3-0 libuv1t64 libxxhash0 \
+        libzstd1 \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 7480 --user-group --no-create-home --shell /usr/sbin/nologin ringhold \
  && install -d -o ringhold -g ringhold -m 0700 /data

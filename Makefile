@@ -17,12 +17,13 @@ CFLAGS   := -std=c17 -D_GNU_SOURCE -I. $(OPT) $(WARN) -pthread -fno-strict-alias
 WRAP     := -Wl,--wrap=MHD_create_response_from_buffer \
             -Wl,--wrap=MHD_create_response_from_buffer_static -Wl,--wrap=sendmsg \
             -Wl,--wrap=MHD_parse_arguments_ -Wl,--wrap=MHD_strx_to_uint64_n_
-LIBS     := -l:libmicrohttpd.a -lgnutls -lsqlite3 -lxxhash -lzstd -lnettle -lm
+# libraft is linked statically too: the version that was tested is the one that runs.
+LIBS     := -l:libmicrohttpd.a -lgnutls -lsqlite3 -lxxhash -lzstd -lnettle -l:libraft.a -luv -llz4 -lcurl -lm
 LDFLAGS  := -pthread $(WRAP) $(SANITIZE)
 
 DB       := $(wildcard db/*.c)
 HANDLERS := $(wildcard handlers/*.c)
-SERVICE  := $(wildcard service/*.c)
+SERVICE  := $(wildcard service/*.c service/*/*.c)
 UNIT     := $(wildcard tests/unit/*.c) tests/crash/faulty_vfs.c tests/crash/play.c tests/crash/test_faults.c
 SOURCES  := $(DB) $(HANDLERS) $(SERVICE) $(UNIT) $(wildcard bench/*.c tests/*/*.c)
 
@@ -36,7 +37,7 @@ Q            := $(if $(V),,@)
 # Targets below that stand for work, not for a file, do their parts in order, each built with all cores.
 PARTS         = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: help build run test unit history check-asan check-tsan lint format bench coverage docs image clean \
+.PHONY: help build run cluster test members unit history check-asan check-tsan lint format bench coverage docs image clean \
         compiled packages-build packages-test always
 build: packages-build
 	@$(PARTS) $(BUILD)/ringhold
@@ -48,6 +49,10 @@ help:
 ## make run          build it and serve; ARGS="…" are its flags
 run: build
 	$(BUILD)/ringhold $(ARGS)
+
+## make cluster      three members of a cluster on this machine, until Ctrl-C
+cluster: build
+	tools/cluster $(BUILD)/ringhold $(BUILD)/members
 
 packages-build:
 	@tools/install-packages build
@@ -64,9 +69,21 @@ $(BUILD)/unit: $(call objects,$(UNIT)) $(LIBRARY) $(BUILD)/flags
 	@echo "  LINK $@"
 	$(Q)$(CC) $(LDFLAGS) $(filter %.o,$^) $(LIBS) -ljansson -lcriterion -o $@
 
+$(BUILD)/cluster: $(call objects,$(wildcard tests/cluster/*.c)) $(LIBRARY) $(BUILD)/flags
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS) $(filter %.o,$^) $(LIBS) -lcriterion -o $@
+
+$(BUILD)/cluster-node: $(call objects,$(wildcard tests/cluster_node/*.c)) $(LIBRARY) $(BUILD)/flags
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS) $(filter %.o,$^) $(LIBS) -o $@
+
 $(BUILD)/history: $(call objects,$(wildcard tests/history/*.c) $(DB)) $(BUILD)/flags
 	@echo "  LINK $@"
 	$(Q)$(CC) $(LDFLAGS) $(filter %.o,$^) $(LIBS) -ljansson -o $@
+
+$(BUILD)/drive-proxy: $(BUILD)/tests/proxy/drive_proxy.o $(LIBRARY) $(BUILD)/flags
+	@echo "  LINK $@"
+	$(Q)$(CC) $(LDFLAGS) $(filter %.o,$^) $(LIBS) -o $@
 
 $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -100,12 +117,18 @@ $(BUILD)/flags: always
 
 ## make test         every test: units, histories, the program, the HTTP front, the contract, short crash and fuzz runs
 test: packages-test
-	@$(PARTS) $(BUILD)/ringhold $(BUILD)/unit $(BUILD)/history node_modules/.done
+	@$(PARTS) $(BUILD)/ringhold $(BUILD)/unit $(BUILD)/history $(BUILD)/cluster $(BUILD)/cluster-node \
+	    $(BUILD)/drive-proxy node_modules/.done
 	$(BUILD)/unit
+	$(BUILD)/cluster
+	tests/cluster/backports.sh
+	node tests/cluster_node/kill.mjs $(BUILD)/cluster-node --rounds 4
 	$(BUILD)/history
 	tests/process/run.sh $(BUILD)/ringhold
+	tests/process/proxy.sh $(BUILD)/ringhold $(BUILD)/drive-proxy
 	tests/process/readme.sh $(BUILD)/ringhold
 	tests/http/run.sh $(BUILD)/ringhold
+	tests/http/run.sh $(BUILD)/ringhold tests/members/*.test.mjs
 	node tests/contract/run.mjs --server $(BUILD)/ringhold
 	@$(MAKE) --no-print-directory crash-short fuzz-short
 
@@ -113,6 +136,11 @@ test: packages-test
 unit: packages-test
 	@$(PARTS) $(BUILD)/unit
 	$(BUILD)/unit
+
+## make members      clusters of real members: joining, losing and stopping one, refusals
+members: packages-test
+	@$(PARTS) $(BUILD)/ringhold
+	tests/http/run.sh $(BUILD)/ringhold tests/members/*.test.mjs
 
 ## make history      random histories of commands beside a model, for some minutes
 history: packages-test
@@ -128,17 +156,22 @@ SANITIZED := ASAN_OPTIONS=abort_on_error=1:detect_leaks=1 UBSAN_OPTIONS=halt_on_
 check-asan: packages-test
 	@$(PARTS) BUILD=$(BUILD)/asan OPT='-O1 -g -fno-omit-frame-pointer' \
 	    SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined' \
-	    $(BUILD)/asan/ringhold $(BUILD)/asan/unit node_modules/.done
+	    $(BUILD)/asan/ringhold $(BUILD)/asan/unit $(BUILD)/asan/cluster $(BUILD)/asan/drive-proxy \
+	    node_modules/.done
 	$(SANITIZED) $(BUILD)/asan/unit
+	$(SANITIZED) $(BUILD)/asan/cluster
 	$(SANITIZED) tests/process/run.sh $(BUILD)/asan/ringhold
+	$(SANITIZED) tests/process/proxy.sh $(BUILD)/asan/ringhold $(BUILD)/asan/drive-proxy
 	$(SANITIZED) tests/http/run.sh $(BUILD)/asan/ringhold
 	$(SANITIZED) node tests/contract/run.mjs --server $(BUILD)/asan/ringhold
 
 ## make check-tsan   the server under ThreadSanitizer and load
 check-tsan: packages-test
-	@$(PARTS) $(BUILD)/bench-load
-	@$(PARTS) BUILD=$(BUILD)/tsan OPT='-O1 -g' SANITIZE=-fsanitize=thread $(BUILD)/tsan/ringhold
+	@$(PARTS) $(BUILD)/bench-load $(BUILD)/ringhold
+	@$(PARTS) BUILD=$(BUILD)/tsan OPT='-O1 -g' SANITIZE=-fsanitize=thread \
+	    $(BUILD)/tsan/ringhold $(BUILD)/tsan/drive-proxy
 	tests/process/tsan.sh $(BUILD)/tsan/ringhold $(BUILD)/bench-load
+	tests/process/proxy.sh $(BUILD)/ringhold $(BUILD)/tsan/drive-proxy
 
 ## make bench        Ringhold beside its peers on this machine; writes docs/benchmarks.md (bench/README.md)
 bench: packages-build
@@ -160,7 +193,7 @@ coverage: packages-test
 
 # ---- checks that run nothing -----------------------------------------------------------------------------------------
 
-C_FILES := $(wildcard db/*.[ch] handlers/*.[ch] service/*.[ch] bench/*.[ch] tests/*/*.[ch])
+C_FILES := $(wildcard db/*.[ch] handlers/*.[ch] service/*.[ch] service/*/*.[ch] bench/*.[ch] tests/*/*.[ch])
 
 ## make lint         compilers' warnings, format, layers, sizes, shell scripts, openapi.yaml
 lint: packages-test
@@ -168,7 +201,7 @@ lint: packages-test
 	@$(CLANG_FORMAT) --dry-run -Werror $(C_FILES)
 	tools/check-layers
 	tools/check-sizes
-	shellcheck -x tools/install-packages tools/promtool tools/ready tools/check-* .ci/run tests/*/*.sh
+	shellcheck -x tools/cluster tools/install-packages tools/promtool tools/ready tools/check-* .ci/run tests/*/*.sh
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --error-exitcode=1 -I. \
 	    --suppressions-list=tools/cppcheck-suppressions -j$(JOBS) db handlers service
 	@echo "  CLANG"

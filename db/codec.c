@@ -1,9 +1,11 @@
 #include "db/codec.h"
 
+#include "db/varint.h"
+
 #include <stdlib.h>
 
 /* No command or result of ours nests deeper or lists more; bytes that say otherwise are not ours. */
-enum { VARINT_BYTES_MAX = 10, NESTING_MAX = 4, LIST_ELEMENTS_MAX = 16384 };
+enum { NESTING_MAX = 4, LIST_ELEMENTS_MAX = 16384 };
 
 /* What LIST, COMMANDS and RESULTS fields look like, whatever they are lists of. */
 struct list {
@@ -29,12 +31,7 @@ static void put_bytes(struct writer *w, const void *bytes, size_t len)
 static void put_varint(struct writer *w, uint64_t n)
 {
     unsigned char bytes[VARINT_BYTES_MAX];
-    size_t len = 0;
-    while (n >= 0x80) {
-        bytes[len++] = (unsigned char)(n | 0x80);
-        n >>= 7;
-    }
-    bytes[len++] = (unsigned char)n;
+    size_t len = varint_write(n, bytes);
     put_bytes(w, bytes, len);
 }
 
@@ -143,6 +140,28 @@ struct text command_encode(const struct command *command, struct arena *arena)
     return (struct text){(const char *)w.at, w.len};
 }
 
+static void put_batch(struct writer *w, const struct command *const commands[], size_t count)
+{
+    put_varint(w, count);
+    for (size_t i = 0; i < count; i++) {
+        put_command(w, commands[i]);
+    }
+}
+
+struct text batch_encode(const struct command *const commands[], size_t count, struct arena *arena)
+{
+    struct writer w = {NULL, 1};
+    put_batch(&w, commands, count);
+    w.at = arena_alloc(arena, w.len);
+    if (w.at == NULL) {
+        return TEXT_ABSENT;
+    }
+    w.at[0] = CODEC_VERSION;
+    w.len = 1;
+    put_batch(&w, commands, count);
+    return (struct text){(const char *)w.at, w.len};
+}
+
 struct text result_encode(const struct result *result, struct arena *arena)
 {
     struct writer w = {NULL, 1};
@@ -167,19 +186,7 @@ struct input {
 
 static bool get_varint(struct input *in, uint64_t *ret)
 {
-    uint64_t n = 0;
-    for (unsigned shift = 0; shift < 64 && in->at < in->end; shift += 7) {
-        uint64_t byte = *in->at++;
-        if (shift == 63 && byte > 1) {
-            return false;
-        }
-        n |= (byte & 0x7f) << shift;
-        if (byte < 0x80) {
-            *ret = n;
-            return shift == 0 || byte != 0; /* one encoding a number */
-        }
-    }
-    return false;
+    return varint_read(&in->at, in->end, ret);
 }
 
 static bool get_int(struct input *in, int64_t *ret)
@@ -326,6 +333,19 @@ bool command_decode(struct text bytes, struct arena *arena, struct command *ret)
 {
     struct input in;
     return input_open(bytes, arena, &in) && get_command(&in, ret) && in.at == in.end;
+}
+
+bool batch_decode(struct text bytes, struct arena *arena, struct commands *ret)
+{
+    static const struct field COMMANDS = {.type = FIELD_COMMANDS};
+    struct input in;
+    struct commands commands = {NULL, 0};
+    bool good =
+        input_open(bytes, arena, &in) && get_list(&in, &COMMANDS, &commands) && in.at == in.end;
+    if (good) {
+        *ret = commands;
+    }
+    return good;
 }
 
 bool result_decode(struct text bytes, struct arena *arena, struct result *ret)

@@ -20,6 +20,11 @@ struct text command_encode(const struct command *command, struct arena *arena);
 /* The command's texts point into `bytes`, its lists into the arena. */
 bool command_decode(struct text bytes, struct arena *arena, struct command *ret);
 
+/* A batch, what an entry of the replicated log holds: a list of commands, one transaction of the state machine. */
+struct text batch_encode(const struct command *const commands[], size_t count, struct arena *arena);
+/* The commands are in the arena; their texts point into `bytes`. */
+bool batch_decode(struct text bytes, struct arena *arena, struct commands *ret);
+
 struct text result_encode(const struct result *result, struct arena *arena);
 bool result_decode(struct text bytes, struct arena *arena, struct result *ret);
 

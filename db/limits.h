@@ -77,9 +77,67 @@ enum {
     BATCH_BYTES_MAX = 8 * 1024 * 1024,
     COMMITTER_QUEUE_MAX = 65536,
 
+    /* the cluster: connections between nodes */
+    NODES_MAX = 64,
+    PEER_HANDSHAKE_MS = 3000,
+    PEER_HANDSHAKES_MAX = 1024, /* of incoming connections, at once */
+    PEER_BACKLOG = 512,
+    PEER_SILENCE_MS = 10000,    /* sent, and not even received there: the connection is dead */
+    PEER_NAME_FRESH_MS = 30000, /* how long a looked-up host name is used */
+    PEER_SECRET_BYTES_MIN = 16,
+    PEER_SECRET_BYTES_MAX = 1024,
+    CONTROL_FRAME_BYTES_MAX = 1024 * 1024,
+    CONTROL_CONNECTIONS_MAX = 64,
+    CONTROL_MS = 10000, /* for each frame of a control connection */
+
+    /* the cluster: a group's replica */
+    REPLICA_UNCOMMITTED_MAX = 32, /* conflicting logs go back an entry each round trip */
+    REPLICA_ENTRY_BYTES_MAX = 2 * 1024 * 1024,
+    /* A segment is allocated before it is written, so that a full disk is met there and nowhere later: whatever is
+       written at once fits into one. Two or three lie ready for each group. */
+    REPLICA_SEGMENT_BYTES = REPLICA_ENTRY_BYTES_MAX + 256 * 1024,
+    REPLICA_MESSAGE_BYTES_MAX = REPLICA_SEGMENT_BYTES - 64 * 1024,
+    REPLICA_PEER_BYTES_MAX =
+        8 * 1024 * 1024,                  /* entries on their way to one member, in our memory */
+    REPLICA_LOG_BYTES = 16 * 1024 * 1024, /* after as much, and after as many, the log is cut */
+    REPLICA_LOG_ENTRIES = 4096,
+    REPLICA_MEMBERS_MAX = 64,
+    REPLICA_ELECTION_MS = 400,
+    REPLICA_HEARTBEAT_MS = 80,
+    REPLICA_UNKNOWN_MS =
+        5000, /* how long after a lost leadership an outcome may still come to light */
+    REPLICA_HOLD_MS = 2000,      /* how long a proposal waits for room on the disk */
+    REPLICA_CHANGE_MS = 5000,    /* how long a change of members waits for what is in flight */
+    REPLICA_CATCH_UP_MAX = 1024, /* entries a member may lag behind and be waited for */
+    REPLICA_SNAPSHOT_RETRY_MS = 1000,
+    REPLICA_INSTALL_MS = 60000, /* an image that was not acknowledged is sent again */
+    REPLICA_DISK_RETRY_MS = 500,
+    REPLICA_RECONNECT_MS = 200,
+
     /* the process */
     CONNECTIONS_MAX_DEFAULT = 16384,
     PARKED_MAX_DEFAULT = 12288,
+
+    /* requests that are forwarded to the instance that owns what they name */
+    PROXY_FORWARDS_MAX = 16384, /* at a time */
+    PROXY_PEER_FORWARDS_MAX =
+        8192, /* at a time to one instance; each has a connection of its own */
+    PROXY_ANSWER_HEAD_BYTES_MAX = 16 * 1024,
+    PROXY_ANSWER_BODY_BYTES_MAX =
+        32 * 1024 * 1024,        /* a page or a receive with everything escaped */
+    PROXY_CONNECT_MS_MAX = 1500, /* time for one lost SYN to be sent again */
+    PROXY_IDLE_SECONDS =
+        60, /* an older connection is not used again: the other side may be closing it */
+    PROXY_SILENCE_SECONDS = 10, /* without an acknowledgement by the peer's kernel: it is gone */
+    /* the cluster */
+    MEMBERS_MAX = 64, /* a set of members is a 64-bit word */
+    PARTITIONS_MAX = 1024,
+    REPLICAS_MAX = 5,
+    SLOTS_MAX = REPLICAS_MAX + 1, /* replicas of a partition while one of them moves */
+    MEMBER_WEIGHT_MAX = 1000,
+    MEMBER_ADDRESS_BYTES_MAX =
+        271, /* a host name of 253 bytes, a scheme before it, a port behind it */
+    PLACEMENT_STEPS_MAX = MEMBERS_MAX, /* steps that placement proposes at once */
 };
 
 #define TTL_MS_DEFAULT (30 * SECOND_MS)

@@ -2,13 +2,16 @@
 
 #include "db/aggregates.h"
 #include "db/codec.h"
+#include "db/dispatch.h"
 #include "db/idempotency.h"
 #include "db/locks.h"
 #include "db/queues.h"
 #include "db/schema.h"
 #include "db/session_cache.h"
 #include "db/sessions.h"
+#include "db/snapshot.h"
 
+#include <assert.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,7 +101,9 @@ static enum status load(struct machine *machine, bool check_integrity, const uns
         return status;
     }
     if (!load_state(machine)) {
-        make_state(machine, seed);
+        if (seed != NULL) {
+            make_state(machine, seed);
+        }
         if (!load_state(machine)) {
             snprintf(ret_why, 256, "cannot read the state: %s", sql_failure(machine->sql));
             return STATUS_STORAGE_UNAVAILABLE;
@@ -171,21 +176,6 @@ static struct stamp advance(struct counters *counters, struct stamp given)
     return (struct stamp){counters->wall_ms, counters->lease_ms};
 }
 
-static void dispatch(struct txn *txn, const struct command *command, struct result *result)
-{
-    switch (command->kind) {
-#define COMMAND_AS_CASE(kind, type, member, reads)                                                 \
-    case COMMAND_##kind:                                                                           \
-        member(txn, &command->member, result);                                                     \
-        break;
-        COMMAND_TABLE(COMMAND_AS_CASE)
-#undef COMMAND_AS_CASE
-    case COMMAND_KIND_COUNT:
-        result->status = STATUS_INTERNAL;
-        break;
-    }
-}
-
 static void carry_out(struct txn *txn, const struct command *command, struct result *result)
 {
     const struct idempotency *key = &command->idempotency;
@@ -215,6 +205,13 @@ void machine_apply(struct machine *machine, const struct command *command, struc
         result->status = STATUS_OUT_OF_MEMORY;
         sql_fail(machine->sql, "out of memory");
     }
+}
+
+void machine_note_entry(struct machine *machine, int64_t index, int64_t term)
+{
+    assert(index > machine->counters.applied_index && term >= machine->counters.applied_term);
+    machine->counters.applied_index = index;
+    machine->counters.applied_term = term;
 }
 
 static void store_state(struct machine *machine)
@@ -273,6 +270,11 @@ enum status machine_commit(struct machine *machine, struct events *ret_events)
     return STATUS_OK;
 }
 
+void machine_abandon(struct machine *machine)
+{
+    roll_back(machine);
+}
+
 const char *machine_failure(const struct machine *machine)
 {
     return machine->failure;
@@ -293,70 +295,18 @@ struct text machine_secret(const struct machine *machine)
     return (struct text){machine->secret, sizeof machine->secret};
 }
 
-/* ---- commands about all ------------------------------------------------------------------------------------------- */
-
-void transaction(struct txn *txn, const struct transaction *command, struct result *result)
+enum status machine_install(struct machine *machine, const char *path, char ret_why[256])
 {
-    const struct commands *operations = &command->operations;
-    struct results results = {arena_zalloc(txn->arena, operations->count, sizeof(struct result)),
-                              operations->count};
-    if (results.at == NULL) {
-        return;
+    struct snapshot_info info;
+    enum status status = snapshot_look(path, true, &info, ret_why);
+    if (status == STATUS_OK) {
+        status = snapshot_copy_into(path, sql_handle(machine->sql), ret_why);
     }
-    struct savepoint start = txn_savepoint(txn);
-    for (size_t i = 0; i < operations->count; i++) {
-        struct result *one = &results.at[i];
-        *one = (struct result){.status = STATUS_OK, .stamp = txn->now};
-        dispatch(txn, &operations->at[i], one);
-        if (!status_is_ok(one->status)) {
-            txn_undo(txn, &start);
-            result->status = STATUS_TRANSACTION_FAILED;
-            result->shape = SHAPE_TRANSACTION_FAILURE;
-            result->failure = (struct transaction_failure){(int64_t)i, {one, 1}};
-            return;
-        }
+    if (status != STATUS_OK) {
+        return status;
     }
-    txn_keep(txn);
-    result->shape = SHAPE_RESULTS;
-    result->results = results;
-}
-
-void tick(struct txn *txn, const struct tick *command, struct result *result)
-{
-    /* Each share says when it is next due, and what it left undone is due now. */
-    *txn->due = DUE_NEVER;
-    int64_t steps = command->steps_max;
-    result->count = sessions_tick(txn, steps);
-    result->count += leases_tick(txn, steps);
-    result->count += messages_tick(txn, steps);
-    result->count += idempotency_tick(txn, steps);
-}
-
-void fence_step(struct txn *txn, const struct fence_step *command, struct result *result)
-{
-    txn->counters->fence += command->by;
-    txn->counters->revision +=
-        command->by; /* versions handed out after the backup must not come again either */
-    result->count = txn->counters->fence;
-}
-
-void totals(struct txn *txn, const struct nothing *command, struct result *result)
-{
-    (void)command;
-    const struct counters *c = txn->counters;
-    result->shape = SHAPE_TOTALS;
-    result->totals = (struct totals_view){.sessions = c->sessions,
-                                          .held = c->held,
-                                          .waiting = c->waiting,
-                                          .locks = c->locks,
-                                          .queues = c->queues,
-                                          .ready = c->ready,
-                                          .delayed = c->delayed,
-                                          .leased = c->leased,
-                                          .dead = c->dead,
-                                          .idempotency_records = c->idempotency_records,
-                                          .fence = c->fence,
-                                          .revision = c->revision};
+    session_cache_clear(machine->cache);
+    return load(machine, false, NULL, ret_why);
 }
 
 /* ---- looking at the whole ----------------------------------------------------------------------------------------- */

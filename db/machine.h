@@ -37,13 +37,28 @@ void machine_apply(struct machine *machine, const struct command *command, struc
  * nothing of the batch happened, and every result of it is void.
  */
 MUST_CHECK enum status machine_commit(struct machine *machine, struct events *ret_events);
+/* Gives the open batch up: nothing of it happened. */
+void machine_abandon(struct machine *machine);
 /* Why the last commit failed, in SQLite's words. */
 const char *machine_failure(const struct machine *machine);
+
+/*
+ * Where batches come from a replicated log: the open batch is the entry of this index and term. Stored with the batch,
+ * so that after any crash the file says how far the log is in it. Call between machine_begin and machine_commit.
+ */
+void machine_note_entry(struct machine *machine, int64_t index, int64_t term);
 
 /* When the next TICK has something to do. */
 struct due machine_due(const struct machine *machine);
 /* The counters as of the last batch. */
 struct counters machine_counters(const struct machine *machine);
+
+/*
+ * Makes the state that of the partition's copy at `path` (db/snapshot.h), in one step: until it is over, readers beside
+ * see the old state; after a failure, STORAGE_UNAVAILABLE, it still is. Not within a batch. ret_why as machine_open's.
+ */
+MUST_CHECK enum status machine_install(struct machine *machine, const char *path,
+                                       char ret_why[256]);
 
 /* A hash of the whole state, equal on equal states. */
 uint64_t machine_hash(struct machine *machine);

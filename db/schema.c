@@ -98,7 +98,12 @@ static const char VERSION_1[] =
     "  result BLOB NOT NULL, sealed BLOB, drop_ms INTEGER NOT NULL) WITHOUT ROWID;"
     "CREATE INDEX idempotency_by_drop ON idempotency (drop_ms);";
 
-static const char *const STEPS[SCHEMA_VERSION] = {VERSION_1};
+/* Version 2: how far the replicated log is in the state, where there is one. */
+static const char VERSION_2[] =
+    "ALTER TABLE state ADD COLUMN applied_index INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE state ADD COLUMN applied_term INTEGER NOT NULL DEFAULT 0;";
+
+static const char *const STEPS[SCHEMA_VERSION] = {VERSION_1, VERSION_2};
 
 const char *const schema_tables[] = {"state",        "sessions", "locks",       "leases",
                                      "ended_leases", "queues",   "messages",    "bodies",

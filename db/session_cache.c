@@ -188,6 +188,19 @@ void session_cache_put(struct session_cache *cache, const struct session_view *s
     }
 }
 
+void session_cache_clear(struct session_cache *cache)
+{
+    for (size_t i = 0; i < SHARDS; i++) {
+        struct shard *shard = &cache->shards[i];
+        pthread_mutex_lock(&shard->mu);
+        while (shard->oldest != NULL) {
+            drop_locked(shard, slot_locked(shard, shard->oldest->hash, shard->oldest->session.id));
+        }
+        shard->opened++;
+        pthread_mutex_unlock(&shard->mu);
+    }
+}
+
 /* ---- the machine -------------------------------------------------------------------------------------------------- */
 
 void session_cache_close(struct session_cache *cache, struct text id)

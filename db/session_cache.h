@@ -33,6 +33,9 @@ bool session_cache_get(struct session_cache *cache, struct text id, struct arena
 void session_cache_put(struct session_cache *cache, const struct session_view *session,
                        uint64_t ticket);
 
+/* Forgets everything, and drops the puts that are on their way: the whole state has become another one. */
+void session_cache_clear(struct session_cache *cache);
+
 /* The machine's: a close and an open for each session it writes, in this order. The same id may be closed several times
    and must be opened as often. */
 void session_cache_close(struct session_cache *cache, struct text id);

@@ -62,6 +62,20 @@ enum status snapshot_copy(const char *from, const char *to, char ret_why[SNAPSHO
     return status;
 }
 
+enum status snapshot_copy_into(const char *from, struct sqlite3 *to,
+                               char ret_why[SNAPSHOT_WHY_BYTES])
+{
+    sqlite3 *source = NULL;
+    enum status status = STATUS_OK;
+    if (sqlite3_open_v2(from, &source, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK) {
+        status = refuse(ret_why, "%s", sqlite3_errmsg(source));
+    } else {
+        status = copy_pages(source, to, ret_why);
+    }
+    sqlite3_close(source);
+    return status;
+}
+
 /* ---- looking ------------------------------------------------------------------------------------------------------ */
 
 static int64_t first_int(struct sql *sql, const char *text)
@@ -79,10 +93,8 @@ static bool has_table(struct sql *sql, const char *name)
     return query_row(&q) && col_int(&q, 0) == 1;
 }
 
-static enum status look_at_schema(struct sql *sql, char *why)
+static enum status look_at_schema(struct sql *sql, int64_t version, char *why)
 {
-    static const char VERSION[] = "PRAGMA user_version";
-    int64_t version = first_int(sql, VERSION);
     bool tables = has_table(sql, "state");
     if (sql_failed(sql) || version < 1 || !tables) {
         return refuse(why, "it is not a Ringhold database%s%s", sql_failed(sql) ? ": " : "",
@@ -94,8 +106,8 @@ static enum status look_at_schema(struct sql *sql, char *why)
                       "that version",
                       (long long)version, SCHEMA_VERSION);
     }
-    /* An older schema may lack tables that a migration adds. */
-    for (size_t i = 0; version == SCHEMA_VERSION && schema_tables[i] != NULL; i++) {
+    /* No migration has added a table yet: an older file has them all. */
+    for (size_t i = 0; schema_tables[i] != NULL; i++) {
         if (!has_table(sql, schema_tables[i])) {
             return refuse(why, "it is not a Ringhold database: the table %s is missing",
                           schema_tables[i]);
@@ -115,7 +127,18 @@ static enum status look_at_pages(struct sql *sql, char *why)
     return refuse(why, "it is damaged (%.*s)", (int)(found.len < 150 ? found.len : 150), found.at);
 }
 
-static enum status look_at_state(struct sql *sql, struct snapshot_info *ret, char *why)
+static void look_at_applied(struct sql *sql, struct snapshot_info *ret)
+{
+    static const char GET[] = "SELECT applied_index, applied_term FROM state";
+    QUERY(q, sql, GET);
+    if (query_row(&q)) {
+        ret->applied_index = col_int(&q, 0);
+        ret->applied_term = col_int(&q, 1);
+    }
+}
+
+static enum status look_at_state(struct sql *sql, int64_t version, struct snapshot_info *ret,
+                                 char *why)
 {
     static const char GET[] = "SELECT wall_ms, fence, revision FROM state";
     QUERY(q, sql, GET);
@@ -123,7 +146,11 @@ static enum status look_at_state(struct sql *sql, struct snapshot_info *ret, cha
         return refuse(why, "it has no state%s%s", sql_failed(sql) ? ": " : "",
                       sql_failed(sql) ? sql_failure(sql) : "");
     }
-    *ret = (struct snapshot_info){col_int(&q, 0), col_int(&q, 1), col_int(&q, 2)};
+    *ret = (struct snapshot_info){
+        .wall_ms = col_int(&q, 0), .fence = col_int(&q, 1), .revision = col_int(&q, 2)};
+    if (version >= 2) {
+        look_at_applied(sql, ret);
+    }
     return STATUS_OK;
 }
 
@@ -135,12 +162,14 @@ enum status snapshot_look(const char *path, bool check_integrity, struct snapsho
     if (sql_open(path, SQL_READER, false, &sql, because) != STATUS_OK) {
         return refuse(ret_why, "it is not a Ringhold database: %.200s", because);
     }
-    enum status status = look_at_schema(sql, ret_why);
+    static const char VERSION[] = "PRAGMA user_version";
+    int64_t version = first_int(sql, VERSION);
+    enum status status = look_at_schema(sql, version, ret_why);
     if (status == STATUS_OK && check_integrity) {
         status = look_at_pages(sql, ret_why);
     }
     if (status == STATUS_OK) {
-        status = look_at_state(sql, ret, ret_why);
+        status = look_at_state(sql, version, ret, ret_why);
     }
     sql_close(sql);
     return status;

@@ -19,11 +19,18 @@ enum { SNAPSHOT_WHY_BYTES = 256 };
 MUST_CHECK enum status snapshot_copy(const char *from, const char *to,
                                      char ret_why[SNAPSHOT_WHY_BYTES]);
 
+/* Makes the open database `to` the copy at `from`, in one transaction of `to`. On failure `to` is as it was. */
+struct sqlite3;
+MUST_CHECK enum status snapshot_copy_into(const char *from, struct sqlite3 *to,
+                                          char ret_why[SNAPSHOT_WHY_BYTES]);
+
 /* The clocks and counters of a partition that matter to who replaces it. */
 struct snapshot_info {
     int64_t wall_ms;
     int64_t fence;
     int64_t revision;
+    int64_t applied_index; /* of the replicated log; 0 in a file older than schema 2 */
+    int64_t applied_term;
 };
 
 /*

@@ -71,6 +71,7 @@
   X(TOO_MANY_PARKED,        "too-many-parked",         503, true,  "Too many requests are parked", "Poll without waiting, or try again after Retry-After seconds.") \
   X(TOO_MANY_CONNECTIONS,   "too-many-connections",    503, true,  "Too many connections are open", "Reuse connections, or try again after Retry-After seconds.") \
   X(DRAINING,               "draining",                503, true,  "This instance is shutting down", "Repeat the request: another instance, or this one once it is back, takes it.") \
+  X(NO_LEADER,              "no-leader",               503, true,  "The partition has no leader now", "Try again after Retry-After seconds: its members are electing one, or too few of them can reach each other.") \
   X(STARTING,               "starting",                503, true,  "This instance is still starting", "Try again after Retry-After seconds.") \
   X(OUTCOME_UNKNOWN,        "outcome-unknown",         503, true,  "Whether the write was done is not known", "Read the resource, or repeat the request with its Idempotency-Key.") \
   X(OUT_OF_MEMORY,          "out-of-memory",           503, true,  "Memory ran out", "Try again after Retry-After seconds.") \

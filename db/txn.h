@@ -30,7 +30,9 @@
     X(leased)                                                                                      \
     X(dead)                                                                                        \
     X(idempotency_records)                                                                         \
-    X(expired) /* ended by time since the partition was made: sessions, leases, messages */
+    X(expired)       /* ended by time since the partition was made: sessions, leases, messages */  \
+    X(applied_index) /* of the last entry of the replicated log in it; 0 where there is no log */  \
+    X(applied_term)
 
 struct counters {
 #define COUNTER_AS_MEMBER(name) int64_t name;

@@ -3,6 +3,7 @@
 #include "handlers/text_parse.h"
 
 #include <nettle/hmac.h>
+#include <nettle/memops.h>
 #include <nettle/sha2.h>
 #include <sys/random.h>
 
@@ -46,6 +47,11 @@ void digest_mac(struct text key, struct text message, unsigned char ret[DIGEST_B
     hmac_sha256_digest(&context, DIGEST_BYTES, ret);
 }
 
+bool digest_equal(struct text a, struct text b)
+{
+    return a.len == b.len && memeql_sec(a.at, b.at, a.len);
+}
+
 struct text digest_random(struct arena *arena, size_t bytes)
 {
     char *at = arena_alloc(arena, bytes);
@@ -72,7 +78,7 @@ struct text digest_hex(struct arena *arena, struct text bytes)
 /* ---- Idempotency-Key ---------------------------------------------------------------------------------------------- */
 
 /* The key without its quotes; absent when there is none. */
-static struct text idempotency_key(const struct exchange *x)
+struct text idempotency_key(const struct exchange *x)
 {
     struct text key = x->request.header(x->request.source, "Idempotency-Key");
     if (!text_given(key)) {

@@ -161,12 +161,8 @@ static enum next turn(struct exchange *x, enum next next)
     return status_is_ok(x->result.status) ? render(x) : exchange_problem(x, x->result.status);
 }
 
-enum next exchange_start(struct exchange *x)
+enum next exchange_begin(struct exchange *x)
 {
-    enum status status = exchange_prepare(x);
-    if (status != STATUS_OK) {
-        return exchange_problem(x, status);
-    }
     x->waits_until = x->now.lease_now_ms + x->wait_ms;
     return x->route->local ? render(x) : run_command(x);
 }
@@ -187,7 +183,8 @@ static bool next_version(struct exchange *x)
 enum next exchange_continue(struct exchange *x)
 {
     if (next_version(x)) {
-        return exchange_start(x);
+        enum status status = exchange_prepare(x);
+        return status == STATUS_OK ? exchange_begin(x) : exchange_problem(x, status);
     }
     bool more = x->route->after != NULL && !x->result.replayed;
     return turn(x, more ? x->route->after(x) : NEXT_ANSWER);

@@ -3,7 +3,7 @@
  * know neither sockets nor threads; after each step they say what must happen next, and whoever runs the process does
  * it:
  *
- *        exchange_route ──► exchange_start ──┬─► READ    run x->command on a reader          ─┐
+ *        exchange_route ──► exchange_begin ──┬─► READ    run x->command on a reader          ─┐
  *                                            ├─► COMMIT  hand x->command to the committer    ─┼─► exchange_continue
  *                                            ├─► PARK    until an event on x->topic, or time ─┼─► exchange_wake
  *                                            └─► ANSWER  x->response is complete              │        │
@@ -33,7 +33,7 @@ struct topic {
     struct text detail;
 };
 
-enum { PARAMS_MAX = 3, QUERY_NAMES_MAX = 8, RESPONSE_HEADERS_MAX = 8 };
+enum { PARAMS_MAX = 3, QUERY_NAMES_MAX = 8, RESPONSE_HEADERS_MAX = 12 };
 
 struct request {
     enum method method;
@@ -44,16 +44,18 @@ struct request {
     /* A header's value, absent where it is missing. Names are compared without case. */
     struct text (*header)(const void *source, const char *name);
     const void *source;
+    struct text
+        routing_key; /* what the member who forwards this took as its routing key; else absent */
 };
 
 struct header {
-    const char *name;  /* of static storage */
+    const char *name;  /* lives as long as the exchange */
     struct text value; /* NUL-terminated behind its length */
 };
 
 struct response {
     int status;
-    const char *content_type; /* of static storage; NULL: there is no body */
+    const char *content_type; /* lives as long as the exchange; NULL: there is no body */
     struct text body;
     struct header headers[RESPONSE_HEADERS_MAX];
     size_t header_count;
@@ -92,6 +94,7 @@ struct exchange {
     struct result result;
     struct text
         routing_key; /* whose partition it is for; prepare takes it from the path unless parse set it */
+    int64_t partition;  /* that partition; set by the process once the key is known */
     void *scratch;      /* what a route keeps between its steps */
     struct text secret; /* a token this exchange made, shown in its answer only */
 
@@ -119,10 +122,10 @@ struct exchange exchange_make(const struct process *process, struct arena *arena
  */
 MUST_CHECK enum status exchange_route(struct exchange *x);
 
-/* Reads the request into x->command, without beginning: the first half of exchange_start. */
+/* Reads the request into x->command, without beginning. Needs a route, the body, and x->now. */
 MUST_CHECK enum status exchange_prepare(struct exchange *x);
-/* Reads the request and begins. Needs a route, the body, and x->now. */
-enum next exchange_start(struct exchange *x);
+/* Begins, after a prepare that was OK. Needs x->now and x->partition, of x->routing_key's partition. */
+enum next exchange_begin(struct exchange *x);
 /* Goes on after READ or COMMIT: x->result is there. */
 enum next exchange_continue(struct exchange *x);
 /* Goes on after PARK. */

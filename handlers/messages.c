@@ -150,9 +150,6 @@ static void render_sent(struct exchange *x)
 
 /* ---- showing a message -------------------------------------------------------------------------------------------- */
 
-/* The partition of a receipt. One instance has one. */
-enum { PARTITION = 0 };
-
 /* False when the stored body cannot be read. */
 static bool write_content(struct exchange *x, struct json_out *out,
                           const struct message_view *message)
@@ -184,7 +181,7 @@ static void write_lease(struct exchange *x, struct json_out *out,
 static bool write_received(struct exchange *x, struct json_out *out,
                            const struct message_view *message)
 {
-    struct receipt receipt = {PARTITION, message->message, message->fence};
+    struct receipt receipt = {x->partition, message->message, message->fence};
     out_open(out, '{');
     write_id(out, message->message);
     out_member_text(out, "receipt",

@@ -8,6 +8,7 @@
 #include "db/arena.h"
 #include "db/txn.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct process_status {
@@ -17,8 +18,31 @@ struct process_status {
     int64_t parked;
     bool ready;
     bool draining;
-    bool storage_ok; /* the last commit went through */
+    bool storage_ok;     /* the last commit went through */
+    unsigned partitions; /* of the ring */
     struct counters counters;
+};
+
+/* The ring as this process knows it (API.md §6). Texts and lists live in the arena that it was asked for with. */
+struct ring_member {
+    struct text id;
+    struct text name;
+    struct text url;
+    int64_t weight;
+    struct text state; /* "active" */
+};
+struct ring_place {
+    size_t owner;           /* the index of a member */
+    const size_t *replicas; /* indexes of members, the owner among them */
+    size_t replica_count;
+};
+struct ring_view {
+    int64_t epoch; /* grows with every change */
+    int64_t replica_count;
+    const struct ring_member *members;
+    size_t member_count;
+    const struct ring_place *partitions; /* in order of their arcs */
+    unsigned partition_count;            /* a power of two */
 };
 
 struct process {
@@ -28,6 +52,8 @@ struct process {
     struct text url;        /* where it is reached: http://ADDR:PORT */
     struct text durability; /* "full" or "relaxed" */
     struct text secret;     /* machine_secret: what receipts are signed with */
+    /* False when memory ran out. */
+    bool (*ring)(const struct process *process, struct arena *arena, struct ring_view *ret);
     void (*status)(const struct process *process, struct process_status *ret);
     struct text (*metrics)(const struct process *process, struct arena *arena);
     void *service;

@@ -14,3 +14,25 @@ int64_t ring_partition(uint64_t hash, unsigned partitions)
     /* The circle is cut into equal arcs: floor(hash × P / 2^64). */
     return (int64_t)((unsigned __int128)hash * partitions >> 64);
 }
+
+bool ring_alone(const struct process *process, struct arena *arena, struct ring_view *ret)
+{
+    static const size_t ALONE[] = {0};
+    static const struct ring_place PLACE = {0, ALONE, 1};
+    struct ring_member *member = arena_zalloc(arena, 1, sizeof *member);
+    if (member == NULL) {
+        return false;
+    }
+    *member = (struct ring_member){.id = process->node_id,
+                                   .name = process->node,
+                                   .url = process->url,
+                                   .weight = 1,
+                                   .state = TEXT("active")};
+    *ret = (struct ring_view){.epoch = 1,
+                              .replica_count = 1,
+                              .members = member,
+                              .member_count = 1,
+                              .partitions = &PLACE,
+                              .partition_count = 1};
+    return true;
+}

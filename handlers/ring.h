@@ -1,20 +1,19 @@
 /*
  * The ring's arithmetic, pure: a routing key's place on the 64-bit circle and the partition whose arc that is. Clients
  * in other languages can do the same: XXH3-64 with seed 0 of the routing key's bytes; P equal arcs, P a power of two,
- * so the partition is the hash's upper log2(P) bits.
+ * so the partition is the hash's upper log2(P) bits. docs/ring.md tells them how, docs/ring-vectors.json has examples.
  */
 #ifndef RINGHOLD_HANDLERS_RING_H
 #define RINGHOLD_HANDLERS_RING_H
 
-#include "db/text.h"
-
-#include <stdint.h>
-
-/* An instance alone has one partition, and a ring that never changes. */
-enum { RING_PARTITIONS_ALONE = 1, RING_EPOCH_ALONE = 1 };
+#include "handlers/process.h"
 
 uint64_t ring_hash(struct text routing_key);
 /* The partition of a hash, of `partitions` (a power of two) in all. */
 int64_t ring_partition(uint64_t hash, unsigned partitions);
+
+/* The ring of an instance alone (process.ring): one member, one arc. It never changes: who watches it waits in vain, and
+   is told so when the wait is over. */
+bool ring_alone(const struct process *process, struct arena *arena, struct ring_view *ret);
 
 #endif

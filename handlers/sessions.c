@@ -37,6 +37,19 @@ static struct text tag_of(struct exchange *x, struct text subject)
                              : TEXT_ABSENT;
 }
 
+/*
+ * The tag of a session that is being made. Who repeats the request with its Idempotency-Key must come to the partition
+ * that remembers it, and who forwards it to the owner of the partition that it was found to be for.
+ */
+static struct text tag_of_new(struct exchange *x, struct text subject)
+{
+    struct text key = idempotency_key(x);
+    if (!text_given(subject) && name_valid(x->request.routing_key)) {
+        return x->request.routing_key;
+    }
+    return tag_of(x, text_given(subject) ? subject : key);
+}
+
 /* Makes the secret of a new token; returns its hash. */
 static struct text make_secret(struct exchange *x)
 {
@@ -147,7 +160,7 @@ static enum status parse_create(struct exchange *x)
     if (status != STATUS_OK) {
         return status;
     }
-    struct text tag = tag_of(x, create.subject);
+    struct text tag = tag_of_new(x, create.subject);
     struct text random = random_text(x, RANDOM_BYTES);
     create.id =
         arena_format(x->arena, "%.*s~%.*s", (int)tag.len, tag.at, (int)random.len, random.at);

@@ -91,7 +91,7 @@ static void render_status(struct exchange *x)
     out_member_int(&out, "uptime_ms", status.uptime_ms);
     out_member_text(&out, "durability", x->process->durability);
     out_member_bool(&out, "ready", status.ready && !status.draining && status.storage_ok);
-    out_member_int(&out, "partitions", RING_PARTITIONS_ALONE);
+    out_member_int(&out, "partitions", status.partitions);
     out_member_int(&out, "connections", status.connections);
     out_member_int(&out, "parked_requests", status.parked);
     write_counts(&out, &status.counters);
@@ -136,33 +136,61 @@ static void render_explanation(struct exchange *x)
 
 /* ---- the ring ----------------------------------------------------------------------------------------------------- */
 
-static void write_members(struct exchange *x, struct json_out *out)
+static bool ring_of(struct exchange *x, struct ring_view *ret)
+{
+    bool known = x->process->ring(x->process, x->arena, ret);
+    if (!known) {
+        exchange_problem(x, STATUS_OUT_OF_MEMORY);
+    }
+    return known;
+}
+
+static void write_members(struct json_out *out, const struct ring_view *ring)
 {
     out_key(out, "members");
     out_open(out, '[');
-    out_open(out, '{');
-    out_member_text(out, "id", x->process->node_id);
-    out_member_text(out, "name", x->process->node);
-    out_member_text(out, "url", x->process->url);
-    out_member_int(out, "weight", 1);
-    out_member_text(out, "state", TEXT("active"));
-    out_close(out, '}');
+    for (size_t i = 0; i < ring->member_count; i++) {
+        const struct ring_member *member = &ring->members[i];
+        out_open(out, '{');
+        out_member_text(out, "id", member->id);
+        out_member_text(out, "name", member->name);
+        out_member_text(out, "url", member->url);
+        out_member_int(out, "weight", member->weight);
+        out_member_text(out, "state", member->state);
+        out_close(out, '}');
+    }
     out_close(out, ']');
 }
 
-static void write_owner(struct exchange *x, struct json_out *out)
+static void write_place(struct json_out *out, const struct ring_view *ring, int64_t partition)
 {
-    out_member_text(out, "owner", x->process->node);
+    const struct ring_place *place = &ring->partitions[partition];
+    out_member_text(out, "owner", ring->members[place->owner].name);
     out_key(out, "replicas");
     out_open(out, '[');
-    out_text(out, x->process->node);
+    for (size_t i = 0; i < place->replica_count; i++) {
+        out_text(out, ring->members[place->replicas[i]].name);
+    }
     out_close(out, ']');
 }
 
-/* On one instance the ring never changes, so a watcher waits in vain: it is told so when its wait is over. */
+static void write_partitions(struct json_out *out, const struct ring_view *ring)
+{
+    out_key(out, "partitions");
+    out_open(out, '[');
+    for (int64_t i = 0; i < ring->partition_count; i++) {
+        out_open(out, '{');
+        out_member_int(out, "id", i);
+        write_place(out, ring, i);
+        out_close(out, '}');
+    }
+    out_close(out, ']');
+}
+
 static enum next after_ring(struct exchange *x)
 {
-    return watch_after(x, RING_EPOCH_ALONE);
+    struct ring_view ring;
+    return ring_of(x, &ring) ? watch_after(x, ring.epoch) : NEXT_ANSWER;
 }
 
 static enum status parse_ring(struct exchange *x)
@@ -174,21 +202,19 @@ static enum status parse_ring(struct exchange *x)
 
 static void render_ring(struct exchange *x)
 {
+    struct ring_view ring;
+    if (!ring_of(x, &ring)) {
+        return;
+    }
     struct json_out out = out_begin(x->arena);
     out_open(&out, '{');
-    out_member_int(&out, "epoch", RING_EPOCH_ALONE);
-    out_member_int(&out, "partition_count", RING_PARTITIONS_ALONE);
-    out_member_int(&out, "replica_count", 1);
-    write_members(x, &out);
-    out_key(&out, "partitions");
-    out_open(&out, '[');
-    out_open(&out, '{');
-    out_member_int(&out, "id", 0);
-    write_owner(x, &out);
+    out_member_int(&out, "epoch", ring.epoch);
+    out_member_int(&out, "partition_count", ring.partition_count);
+    out_member_int(&out, "replica_count", ring.replica_count);
+    write_members(&out, &ring);
+    write_partitions(&out, &ring);
     out_close(&out, '}');
-    out_close(&out, ']');
-    out_close(&out, '}');
-    exchange_etag(x, RING_EPOCH_ALONE);
+    exchange_etag(x, ring.epoch);
     exchange_respond(x, 200, out_end(&out));
 }
 
@@ -203,17 +229,22 @@ static enum status parse_lookup(struct exchange *x)
 
 static void render_lookup(struct exchange *x)
 {
+    struct ring_view ring;
+    if (!ring_of(x, &ring)) {
+        return;
+    }
     struct text name = exchange_parameter(x, "name");
     struct text key = text_routing_key(name);
     uint64_t hash = ring_hash(key);
+    int64_t partition = ring_partition(hash, ring.partition_count);
     struct json_out out = out_begin(x->arena);
     out_open(&out, '{');
     out_member_text(&out, "name", name);
     out_member_text(&out, "routing_key", key);
     out_member_text(&out, "hash", arena_format(x->arena, "%016llx", (unsigned long long)hash));
-    out_member_int(&out, "partition", ring_partition(hash, RING_PARTITIONS_ALONE));
-    write_owner(x, &out);
-    out_member_text(&out, "url", x->process->url);
+    out_member_int(&out, "partition", partition);
+    write_place(&out, &ring, partition);
+    out_member_text(&out, "url", ring.members[ring.partitions[partition].owner].url);
     out_close(&out, '}');
     exchange_respond(x, 200, out_end(&out));
 }

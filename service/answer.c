@@ -3,6 +3,7 @@
 #include "handlers/digest.h"
 #include "handlers/problem.h"
 #include "handlers/text_parse.h"
+#include "service/cluster/cluster.h"
 #include "service/log.h"
 #include "service/metrics.h"
 
@@ -45,12 +46,14 @@ static struct text header_of(const struct call *call, const char *name)
 }
 
 /* The client's, where it is sane, else one of our own. */
-static struct text request_id(struct call *call)
+struct text answer_request_id(struct call *call)
 {
-    struct text given = header_of(call, "Request-Id");
-    return text_given(given) && given.len > 0 && given.len <= REQUEST_ID_BYTES_MAX
-               ? given
-               : make_request_id(&call->arena);
+    if (!text_given(call->request_id)) {
+        struct text given = header_of(call, "Request-Id");
+        bool sane = text_given(given) && given.len > 0 && given.len <= REQUEST_ID_BYTES_MAX;
+        call->request_id = sane ? given : make_request_id(&call->arena);
+    }
+    return call->request_id;
 }
 
 /* The client's W3C trace context; what is none goes no further. */
@@ -69,6 +72,21 @@ static void log_request(struct call *call, struct text id, struct text trace, in
         LOG_STRING("operation", x->route == NULL ? NULL : x->route->operation),
         LOG_INT("status", x->response.status), LOG_INT("took_us", took_us),
         LOG_TEXT_FIELD("traceparent", trace));
+}
+
+/* For clients that want to go straight to the owner the next time. */
+static void add_owner(struct call *call, struct MHD_Response *response)
+{
+    struct cluster_owner owner;
+    char buffer[DECIMAL_BYTES];
+    if (cluster_owner_of(call->engine->cluster, call->x.partition, &owner)) {
+        MHD_add_response_header(response, "Ringhold-Owner", owner.name);
+        MHD_add_response_header(response, "Ringhold-Ring-Epoch",
+                                text_decimal(owner.epoch, buffer).at);
+    }
+    if (call->x.route != NULL && strcmp(call->x.route->operation, "getRing") == 0) {
+        MHD_add_response_header(response, "Ringhold-Peer", cluster_peer(call->engine->cluster));
+    }
 }
 
 /* Whether the target is of the API, and not of what stands beside it. */
@@ -91,8 +109,13 @@ static void add_headers(struct call *call, struct MHD_Response *response, struct
         MHD_add_response_header(response, "Content-Type", answer->content_type);
     }
     if (is_versioned(target)) {
+        char buffer[DECIMAL_BYTES];
         MHD_add_response_header(response, "Ringhold-Node", call->engine->process.node.at);
-        MHD_add_response_header(response, "Ringhold-Partition", "0");
+        MHD_add_response_header(response, "Ringhold-Partition",
+                                text_decimal(call->x.partition, buffer).at);
+        if (call->engine->cluster != NULL) {
+            add_owner(call, response);
+        }
     }
     MHD_add_response_header(response, "Request-Id", id.at);
     if (text_given(trace)) {
@@ -107,7 +130,7 @@ enum MHD_Result answer_send(struct call *call)
 {
     const struct response *answer = &call->x.response;
     struct text body = text_given(answer->body) ? answer->body : TEXT("");
-    struct text id = request_id(call), trace = trace_of(call);
+    struct text id = answer_request_id(call), trace = trace_of(call);
     struct MHD_Response *response = MHD_create_response_from_buffer_with_free_callback(
         body.len, (void *)(uintptr_t)body.at, keep);
     if (response == NULL) {
@@ -162,7 +185,7 @@ static void send_plain(int socket, struct text answer)
 void answer_send_past(struct call *call)
 {
     const struct response *answer = &call->x.response;
-    struct text id = request_id(call), trace = trace_of(call);
+    struct text id = answer_request_id(call), trace = trace_of(call);
     int64_t took_us = clock_monotonic_us() - call->begun_us;
     metrics_request(call->x.route, answer->status, took_us);
     log_request(call, id, trace, took_us);

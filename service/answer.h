@@ -11,6 +11,9 @@
 /* Queues the answer of a call whose state is ANSWERED. The body stays in the call's arena until it was sent. */
 enum MHD_Result answer_send(struct call *call);
 
+/* The request's id: the client's, where it is sane, else one of our own. The same each time. */
+struct text answer_request_id(struct call *call);
+
 /* Sends the answer of a call whose state is ANSWERED past libmicrohttpd, as far as the socket takes it without waiting.
    The connection must be closed then. For a head so large that libmicrohttpd has no room for an answer's. */
 void answer_send_past(struct call *call);

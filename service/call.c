@@ -1,11 +1,19 @@
 #include "service/call.h"
 
+#include "handlers/digest.h"
+#include "handlers/gather.h"
+#include "handlers/text_parse.h"
+#include "service/cluster/cluster.h"
+#include "service/forwarding.h"
+#include "service/gathering.h"
+
 #include <assert.h>
 #include <poll.h>
 #include <stddef.h>
 #include <stdlib.h>
 
-struct call *call_make(struct call *spare, struct engine *engine, struct reader *reader, int socket)
+struct call *call_make(struct call *spare, struct engine *engine, struct reader_slot *readers,
+                       int socket)
 {
     struct call *call = spare != NULL ? spare : calloc(1, sizeof *call);
     if (call == NULL) {
@@ -13,7 +21,7 @@ struct call *call_make(struct call *spare, struct engine *engine, struct reader 
     }
     *call = (struct call){.arena = call->arena,
                           .engine = engine,
-                          .reader = reader,
+                          .readers = readers,
                           .socket = socket,
                           .overrides = STATUS_OK,
                           .begun_us = clock_monotonic_us()};
@@ -89,7 +97,22 @@ void call_woken(struct parked_entry *entry)
     call->back(call);
 }
 
-/* Hands the command to the committer. False when it does not take it. */
+/* The partition is another member's, now or since a moment ago. Nothing of the request has been carried out. */
+static void elsewhere(struct call *call)
+{
+    if (!call->forwarded) {
+        forwarding_begin(call);
+        return;
+    }
+    struct cluster_owner owner;
+    if (cluster_owner_of(call->engine->cluster, call->x.partition, &owner)) {
+        exchange_header(&call->x, "Ringhold-Owner", arena_copy(&call->arena, text_of(owner.name)));
+    }
+    exchange_problem(&call->x, STATUS_NOT_OWNER);
+    call->state = CALL_ANSWERED;
+}
+
+/* Hands the command to the committer. False when the call is to be answered at once. */
 static bool commit(struct call *call)
 {
     call->job = (struct job){.command = &call->x.command,
@@ -97,11 +120,16 @@ static bool commit(struct call *call)
                              .result = &call->x.result,
                              .done = committed};
     call->state = CALL_COMMITTING;
-    if (committer_submit(call->engine->committer, &call->job) == STATUS_OK) {
+    enum status status = partition_submit(call->partition, &call->job);
+    if (status == STATUS_OK) {
         return true;
     }
     call->state = CALL_STEPPING;
-    call->overrides = STATUS_OVERLOADED;
+    if (status == STATUS_NOT_OWNER) {
+        elsewhere(call);
+        return true;
+    }
+    call->overrides = status;
     return false;
 }
 
@@ -114,8 +142,10 @@ static bool park(struct call *call, enum next *next)
         return false;
     }
     call->state = CALL_PARKED;
+    int64_t left_ms = x->waits_until - x->now.lease_now_ms;
+    int64_t deadline_ms = clock_now(call->engine->clock).lease_now_ms + left_ms;
     enum parking parking = parked_add(call->engine->parked, &call->parked, &x->topic, call->ticket,
-                                      x->waits_until, call->socket);
+                                      deadline_ms, call->socket);
     if (parking == PARKED) {
         return true;
     }
@@ -140,14 +170,38 @@ static void take_ticket(struct call *call)
     }
 }
 
+/* The ring is what this process knows of it, whatever partitions are here; its watchers only need somewhere to look. */
+static bool asks_partition(const struct call *call)
+{
+    return !call->x.route->local && call->x.command.kind != COMMAND_TOTALS;
+}
+
+/* False when the partition is not served here. */
+static bool read_state(struct call *call)
+{
+    if (!asks_partition(call)) {
+        call->x.result = (struct result){.status = STATUS_OK, .stamp = call->x.now};
+        return true;
+    }
+    if (!partition_serves(call->partition)) {
+        return false;
+    }
+    partition_read(call->partition, &call->readers[call->partition->id], &call->x.command,
+                   &call->arena, &call->x.result);
+    return call->x.result.status != STATUS_NOT_OWNER;
+}
+
 static void step(struct call *call, enum next next)
 {
     while (true) {
-        call->x.now = clock_now(call->engine->clock);
+        call->x.now = partition_now(call->partition);
         switch (next) {
         case NEXT_READ:
             take_ticket(call);
-            reader_read(call->reader, &call->x.command, &call->arena, &call->x.result);
+            if (!read_state(call)) {
+                elsewhere(call);
+                return;
+            }
             next = exchange_continue(&call->x);
             break;
         case NEXT_COMMIT:
@@ -179,6 +233,72 @@ static bool note_inflight(struct call *call)
     return inflight_add(call->engine->inflight, key_hash, &call->inflight);
 }
 
+/* From here on the call is its partition's: its clocks, its reader, its committer. */
+static void place(struct call *call)
+{
+    struct exchange *x = &call->x;
+    call->partition = partitions_find(&call->engine->partitions, x->routing_key);
+    int64_t asked;
+    if (call->forwarded && !text_given(x->routing_key) &&
+        parse_decimal(x->request.header(x->request.source, "Ringhold-Partition"), &asked) &&
+        asked < call->engine->partitions.count) {
+        call->partition = &call->engine->partitions.at[asked]; /* its share of a list */
+    }
+    x->partition = call->partition->id;
+    x->now = partition_now(call->partition);
+}
+
+/* A request that a member forwards proves itself by what only members know. */
+static void note_member(struct call *call)
+{
+    struct request *request = &call->x.request;
+    if (call->engine->cluster == NULL) {
+        return;
+    }
+    struct text token = request->header(request->source, "Ringhold-Forwarded");
+    struct text known = cluster_forward_token(call->engine->cluster);
+    call->forwarded = text_given(token) && digest_equal(token, known);
+    request->routing_key =
+        call->forwarded ? request->header(request->source, "Ringhold-Routing-Key") : TEXT_ABSENT;
+}
+
+/* A session's new subject would take it to another partition, and two partitions have no transaction in common. */
+static bool crosses(const struct call *call)
+{
+    const struct command *command = &call->x.command;
+    const struct partitions *partitions = &call->engine->partitions;
+    return command->kind == COMMAND_SESSION_ROTATE &&
+           text_given(command->session_rotate.subject_tag) &&
+           partitions_find(partitions, command->session_rotate.subject_tag) != call->partition;
+}
+
+void call_begin(struct call *call)
+{
+    struct exchange *x = &call->x;
+    x->asked_count = 0;
+    x->response = (struct response){.status = 0};
+    enum status status = exchange_prepare(x);
+    place(call);
+    if (status == STATUS_OK && call->engine->cluster != NULL && asks_partition(call)) {
+        if (crosses(call)) {
+            status = exchange_refuse(x, STATUS_CROSS_PARTITION, "subject",
+                                     "The sessions of that subject live on another partition: "
+                                     "create one for it with POST instead.");
+        } else if (gather_wanted(x) && !call->forwarded) {
+            gathering_begin(call);
+            return;
+        } else if (!partition_serves(call->partition)) {
+            elsewhere(call);
+            return;
+        }
+    }
+    enum next next = status == STATUS_OK ? exchange_begin(x) : exchange_problem(x, status);
+    if (next == NEXT_COMMIT && !note_inflight(call)) {
+        next = exchange_problem(x, STATUS_IDEMPOTENCY_IN_FLIGHT);
+    }
+    step(call, next);
+}
+
 void call_start(struct call *call)
 {
     struct exchange *x = &call->x;
@@ -193,11 +313,8 @@ void call_start(struct call *call)
         answered(call);
         return;
     }
-    enum next next = exchange_start(x);
-    if (next == NEXT_COMMIT && !note_inflight(call)) {
-        next = exchange_problem(x, STATUS_IDEMPOTENCY_IN_FLIGHT);
-    }
-    step(call, next);
+    note_member(call);
+    call_begin(call);
 }
 
 /* Asks the same as the parked table watches for. A look at the next byte would not do: a client that sent one more and
@@ -224,7 +341,15 @@ void call_go_on(struct call *call)
 {
     enum call_state before = call->state;
     call->state = CALL_STEPPING;
-    call->x.now = clock_now(call->engine->clock);
+    if (call->forwarding != NULL) {
+        forwarding_go_on(call);
+        return;
+    }
+    call->x.now = partition_now(call->partition);
+    if (before == CALL_COMMITTING && call->x.result.status == STATUS_NOT_OWNER) {
+        elsewhere(call);
+        return;
+    }
     if (before == CALL_COMMITTING) {
         step(call, exchange_continue(&call->x));
         return;

@@ -6,6 +6,7 @@
  *
  *     READING ─► STEPPING ─┬─► COMMITTING ─► STEPPING     the committer has it, then gives it back to the loop
  *                          ├─► PARKED     ─► STEPPING     the parked table has it, then gives it back
+ *                          │                              (and, where another member is asked, the proxy: forwarding.h)
  *                          └─► ANSWERED                   the response is the loop's to send
  *
  * All but the hand-overs run on the loop's thread.
@@ -15,20 +16,21 @@
 
 #include "handlers/process.h"
 #include "handlers/route.h"
-#include "service/committer.h"
 #include "service/inflight.h"
 #include "service/parked.h"
+#include "service/partition.h"
 
 #include <stdatomic.h>
 
 /* What calls are carried out with; the same for all of a process. */
 struct engine {
     struct process process;
-    struct clock *clock;
-    struct committer *committer;
+    struct clock *clock; /* of parked requests, and of requests whose partition is not known yet */
+    struct partitions partitions;
     struct parked *parked;
     struct inflight *inflight;
-    atomic_bool draining; /* nothing parks any more */
+    struct cluster *cluster; /* NULL: alone */
+    atomic_bool draining;    /* nothing parks any more */
 };
 
 enum call_state { CALL_READING, CALL_STEPPING, CALL_COMMITTING, CALL_PARKED, CALL_ANSWERED };
@@ -37,7 +39,13 @@ struct requests; /* service/requests.h */
 
 struct call {
     struct engine *engine;
-    struct reader *reader; /* the loop's own */
+    struct reader_slot *readers;   /* the loop's own, one of each partition */
+    struct partition *partition;   /* once it is known */
+    struct gather *gather;         /* of a list over all partitions */
+    unsigned gathered;             /* partitions that are in it */
+    struct forwarding *forwarding; /* once another member is asked */
+    bool forwarded;                /* a member asks: who does not own the partition says so */
+    struct text request_id;        /* once it was asked for */
     int socket;
 
     enum call_state state;
@@ -70,12 +78,15 @@ struct call {
  * A new call; NULL when memory ran out. `spare`, when not NULL, is a call that has ended, to be used again: its
  * arena's block saves a malloc of 4 KiB a request.
  */
-struct call *call_make(struct call *spare, struct engine *engine, struct reader *reader,
+struct call *call_make(struct call *spare, struct engine *engine, struct reader_slot *readers,
                        int socket);
 /* Ends the call: gives back all it holds but its memory. */
 void call_end(struct call *call);
 /* Frees a call that has ended. */
 void call_free(struct call *call);
+
+/* Begins, or begins anew: nothing of it has been carried out. Once its partition is known. */
+void call_begin(struct call *call);
 
 /* Adds bytes to the body. Past the limit they are dropped, and the call will be refused. */
 void call_body(struct call *call, const char *bytes, size_t len);

@@ -16,9 +16,8 @@ int64_t clock_monotonic_us(void)
 
 void clock_start(struct clock *clock, int64_t wall_ms, int64_t lease_ms)
 {
-    atomic_init(&clock->wall_ms, wall_ms);
-    clock->lease_base_ms = lease_ms;
-    clock->monotonic_start_ms = clock_monotonic_us() / 1000;
+    atomic_store(&clock->wall_ms, wall_ms);
+    atomic_store(&clock->lease_offset_ms, lease_ms - clock_monotonic_us() / 1000);
 }
 
 struct stamp clock_now(struct clock *clock)
@@ -27,7 +26,7 @@ struct stamp clock_now(struct clock *clock)
     int64_t seen = atomic_load_explicit(&clock->wall_ms, memory_order_relaxed);
     while (wall_ms > seen && !atomic_compare_exchange_weak(&clock->wall_ms, &seen, wall_ms)) {
     }
-    int64_t passed_ms = clock_monotonic_us() / 1000 - clock->monotonic_start_ms;
+    int64_t offset_ms = atomic_load_explicit(&clock->lease_offset_ms, memory_order_relaxed);
     return (struct stamp){.now_ms = wall_ms > seen ? wall_ms : seen,
-                          .lease_now_ms = clock->lease_base_ms + passed_ms};
+                          .lease_now_ms = offset_ms + clock_monotonic_us() / 1000};
 }

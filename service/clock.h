@@ -10,12 +10,11 @@
 #include <stdatomic.h>
 
 struct clock {
-    _Atomic int64_t wall_ms; /* the latest wall time given out */
-    int64_t lease_base_ms;   /* lease time at the start */
-    int64_t monotonic_start_ms;
+    _Atomic int64_t wall_ms;         /* the latest wall time given out */
+    _Atomic int64_t lease_offset_ms; /* lease time less the monotonic clock */
 };
 
-/* Starts both clocks from what the state has seen last. */
+/* Starts both clocks from what the state has seen last; again, when the state has gone on without this owner. */
 void clock_start(struct clock *clock, int64_t wall_ms, int64_t lease_ms);
 struct stamp clock_now(struct clock *clock);
 

@@ -12,13 +12,15 @@
 #include <unistd.h>
 
 enum setting_type {
-    TYPE_LISTEN,
+    TYPE_ADDRESS,
+    TYPE_HOST,
     TYPE_PATH,
     TYPE_DURABILITY,
     TYPE_LEVEL,
     TYPE_NODE,
     TYPE_INT,
-    TYPE_BYTES
+    TYPE_BYTES,
+    TYPE_YES
 };
 
 struct setting {
@@ -26,16 +28,16 @@ struct setting {
     const char *value_name;
     const char *help;
     enum setting_type type;
-    size_t offset;    /* PATH, INT, BYTES: of the member in struct config */
+    size_t offset;    /* ADDRESS, HOST, PATH, INT, BYTES, YES: of the member in struct config */
     int64_t min, max; /* INT, BYTES */
     int64_t otherwise;
 };
 
 #define MEMBER(name) offsetof(struct config, name)
-enum { SETTINGS = 11, SETTING_CONFIG = SETTINGS - 1 };
+enum { SETTINGS = 20, SETTING_CONFIG = SETTINGS - 1 };
 static const struct setting CONFIG_FLAGS[SETTINGS] = {
-    {"listen", "ADDR:PORT", "where to serve (127.0.0.1:7480); port 0 picks a free one", TYPE_LISTEN,
-     0, 0, 0, 0},
+    {"listen", "ADDR:PORT", "where to serve (127.0.0.1:7480); port 0 picks a free one",
+     TYPE_ADDRESS, MEMBER(listen), 0, 0, 0},
     {"data", "DIR", "where everything is kept (./ringhold-data); made when missing", TYPE_PATH,
      MEMBER(data_dir), 0, 0, 0},
     {"durability", "full|relaxed", "full: answer a write once it is fsynced (full)",
@@ -52,6 +54,24 @@ static const struct setting CONFIG_FLAGS[SETTINGS] = {
      MEMBER(drain_ms), 0, 10 * MINUTE_MS, 0},
     {"warm-bytes", "BYTES", "how much is read into memory before /readyz says ready", TYPE_BYTES,
      MEMBER(warm_bytes), 0, INT64_C(1) << 46, INT64_C(256) << 20},
+    {"peer", "ADDR:PORT", "cluster: where the other members reach this one", TYPE_ADDRESS,
+     MEMBER(cluster.peer), 0, 0, 0},
+    {"cluster-secret-file", "FILE", "cluster: what its members know each other by", TYPE_PATH,
+     MEMBER(cluster.secret_file), 0, 0, 0},
+    {"cluster-init", NULL, "make a new cluster; this is its first member", TYPE_YES,
+     MEMBER(cluster.init), 0, 0, 0},
+    {"partitions", "N", "with --cluster-init: arcs of the ring, a power of two", TYPE_INT,
+     MEMBER(cluster.partitions), 1, 1024, 16},
+    {"replicas", "N", "with --cluster-init: members that hold each partition", TYPE_INT,
+     MEMBER(cluster.replicas), 1, 5, 3},
+    {"join", "HOST:PORT", "join the cluster that this member's HTTP address is of", TYPE_HOST,
+     MEMBER(cluster.join), 0, 0, 0},
+    {"advertise", "HOST:PORT", "cluster: where others reach this one's HTTP (--listen)", TYPE_HOST,
+     MEMBER(cluster.advertise), 0, 0, 0},
+    {"weight", "N", "cluster: this member's share, beside the others'", TYPE_INT,
+     MEMBER(cluster.weight), 1, 1000, 1},
+    {"replace-after", "MS", "cluster: a member gone for longer is replaced", TYPE_INT,
+     MEMBER(cluster.replace_after_ms), 1000, DAY_MS, 5 * MINUTE_MS},
     {"config", "FILE", "a file of lines: flag = value", TYPE_PATH, MEMBER(config_file), 0, 0, 0},
 };
 
@@ -128,7 +148,29 @@ static bool split_address(const char *value, char address[CONFIG_ADDRESS_BYTES],
     return true;
 }
 
-static bool take_listen(const struct given *given, struct config *config)
+/* HOST:PORT; the host may be a name. */
+static bool take_host(const struct given *given, char ret[CONFIG_HOST_BYTES])
+{
+    const char *colon = strrchr(given->value, ':');
+    size_t len = strlen(given->value);
+    char *end = NULL;
+    unsigned long port = colon == NULL ? 0 : strtoul(colon + 1, &end, 10);
+    bool host = colon != NULL && colon > given->value && len < CONFIG_HOST_BYTES &&
+                strcspn(given->value, " /@?#") == len;
+    if (!host || !isdigit((unsigned char)colon[1]) || *end != '\0' || port == 0 || port > 65535) {
+        return wrong(given, "HOST:PORT, as in db-1.example.net:7480 or [::1]:7480");
+    }
+    memcpy(ret, given->value, len + 1);
+    return true;
+}
+
+static bool take_yes(const struct given *given, bool *ret)
+{
+    *ret = strcmp(given->value, "true") == 0;
+    return *ret || strcmp(given->value, "false") == 0 || wrong(given, "true or false");
+}
+
+static bool take_address(const struct given *given, struct config_address *ret)
 {
     char address[CONFIG_ADDRESS_BYTES];
     const char *port = "";
@@ -145,8 +187,8 @@ static bool take_listen(const struct given *given, struct config *config)
         return wrong(given,
                      "ADDR:PORT with an IP address, as in 127.0.0.1:7480, 0.0.0.0:7480 or [::]:0");
     }
-    memcpy(config->listen_address, address, sizeof address);
-    config->listen_port = (uint16_t)number;
+    memcpy(ret->ip, address, sizeof address);
+    ret->port = (uint16_t)number;
     return true;
 }
 
@@ -174,8 +216,10 @@ static bool take(const struct given *given, struct config *config)
 {
     void *member = (char *)config + given->setting->offset;
     switch (given->setting->type) {
-    case TYPE_LISTEN:
-        return take_listen(given, config);
+    case TYPE_ADDRESS:
+        return take_address(given, member);
+    case TYPE_HOST:
+        return take_host(given, member);
     case TYPE_PATH:
         return take_path(given, member);
     case TYPE_DURABILITY:
@@ -188,6 +232,8 @@ static bool take(const struct given *given, struct config *config)
     case TYPE_INT:
     case TYPE_BYTES:
         return take_int(given, member);
+    case TYPE_YES:
+        return take_yes(given, member);
     }
     return false;
 }
@@ -264,6 +310,10 @@ static int read_argument(struct arguments *arguments, char *const argv[])
     }
     if (setting == NULL) {
         return read_word(arguments, word) ? 1 : 0;
+    }
+    if (setting->value_name == NULL && equals == NULL) {
+        arguments->values[setting - CONFIG_FLAGS] = "true";
+        return 1;
     }
     const char *value = equals != NULL ? equals + 1 : argv[1];
     if (value == NULL) {
@@ -403,8 +453,7 @@ static bool take_variable(const struct setting *setting, char *const environment
 
 static void set_defaults(struct config *config)
 {
-    *config = (struct config){.listen_address = "127.0.0.1",
-                              .listen_port = 7480,
+    *config = (struct config){.listen = {"127.0.0.1", 7480},
                               .data_dir = "./ringhold-data",
                               .durable = true,
                               .log_level = LOG_INFO};
@@ -453,6 +502,26 @@ static bool read_sources(const struct arguments *arguments, char *const environm
     return true;
 }
 
+/* What each setting allows by itself, and not beside the others. */
+static bool check_cluster(const struct config_cluster *cluster, char *why)
+{
+    bool member = cluster->peer.ip[0] != '\0', joins = cluster->join[0] != '\0';
+    const char *wrong = NULL;
+    if ((cluster->partitions & (cluster->partitions - 1)) != 0) {
+        wrong = "--partitions must be a power of two.";
+    } else if (cluster->replicas % 2 == 0) {
+        wrong = "--replicas must be an odd number: 1, 3 or 5.";
+    } else if (cluster->init && joins) {
+        wrong = "Pass one of --cluster-init and --join, not both.";
+    } else if (!member && (cluster->init || joins || cluster->secret_file[0] != '\0')) {
+        wrong = "A member of a cluster needs --peer ADDR:PORT, where the others reach it.";
+    } else if (member && cluster->peer.port == 0) {
+        wrong = "--peer must have a port that the others know, not 0.";
+    }
+    snprintf(why, CONFIG_WHY_BYTES, "%s", wrong == NULL ? "" : wrong);
+    return wrong == NULL;
+}
+
 bool config_read(int argc, char *const argv[], char *const environment[], struct config *ret,
                  enum config_command *ret_command, char ret_why[CONFIG_WHY_BYTES])
 {
@@ -470,6 +539,9 @@ bool config_read(int argc, char *const argv[], char *const environment[], struct
             return false;
         }
     }
+    if (!check_cluster(&config.cluster, ret_why)) {
+        return false;
+    }
     if (config.node[0] == '\0') {
         name_after_host(&config);
     }
@@ -481,7 +553,8 @@ bool config_read(int argc, char *const argv[], char *const environment[], struct
 static void help_setting(FILE *out, const struct setting *setting)
 {
     char form[64];
-    snprintf(form, sizeof form, "--%s %s", setting->flag, setting->value_name);
+    snprintf(form, sizeof form, "--%s %s", setting->flag,
+             setting->value_name == NULL ? "" : setting->value_name);
     fprintf(out, "  %-26s %s", form, setting->help);
     if (setting->type == TYPE_INT) {
         fprintf(out, " (%" PRId64 ")", setting->otherwise);

@@ -16,6 +16,7 @@
 
 enum {
     CONFIG_ADDRESS_BYTES = 48, /* an IPv6 address in text, and its NUL */
+    CONFIG_HOST_BYTES = 272,   /* HOST:PORT, and its NUL */
     CONFIG_PATH_BYTES = 1024,
     CONFIG_NODE_BYTES = 256,
     CONFIG_WHY_BYTES = 640
@@ -31,9 +32,28 @@ enum config_command {
     CONFIG_HELP
 };
 
+struct config_address {
+    char ip[CONFIG_ADDRESS_BYTES]; /* IPv4 or IPv6, without brackets; empty: none was given */
+    uint16_t port;                 /* 0: the system picks one */
+};
+
+/* What makes an instance a member of a cluster; all empty where it stands alone. */
+struct config_cluster {
+    struct config_address peer;          /* where the other members reach it */
+    char secret_file[CONFIG_PATH_BYTES]; /* what members know each other by */
+    bool init;                           /* makes a new cluster, with this as its first member */
+    int64_t partitions;                  /* with init: how many arcs the ring has */
+    int64_t replicas;                    /* with init: how many members hold each */
+    char join[CONFIG_HOST_BYTES];        /* HOST:PORT of a member's HTTP address */
+    char advertise
+        [CONFIG_HOST_BYTES];  /* HOST:PORT under which others reach its HTTP; empty: --listen */
+    int64_t weight;           /* its share of the partitions, beside the others' */
+    int64_t replace_after_ms; /* how long a member may be gone before others take its place */
+};
+
 struct config {
-    char listen_address[CONFIG_ADDRESS_BYTES]; /* an IPv4 or IPv6 address, without brackets */
-    uint16_t listen_port;                      /* 0: the system picks one */
+    struct config_address listen;
+    struct config_cluster cluster;
     char data_dir[CONFIG_PATH_BYTES];
     bool durable; /* --durability full */
     enum log_level log_level;

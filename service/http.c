@@ -75,10 +75,10 @@ static void put_back(struct call *call, bool wake)
     }
 }
 
-/* From the committer: the loops are woken once a batch, by http_flush. From the parked table: at once. */
+/* From the committer: the loops are woken once a batch, by http_flush. From the parked table and the proxy: at once. */
 static void on_back(struct call *call)
 {
-    put_back(call, call->state == CALL_PARKED);
+    put_back(call, call->state == CALL_PARKED || call->forwarding != NULL);
 }
 
 void http_flush(struct http *http)
@@ -290,13 +290,9 @@ static enum status start_loop(struct http *http, struct loop *loop, struct engin
     pthread_mutex_init(&loop->mu, NULL);
     loop->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     bool watches = half_closed_open(&loop->half_closed), lingers = linger_open(&loop->linger);
-    enum status status =
-        reader_open(http->config.database, http->config.machine, &loop->requests.reader, ret_why);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    if (loop->wake < 0 || !watches || !lingers || !start_daemon(loop) ||
-        pthread_create(&loop->thread, NULL, run, loop) != 0) {
+    loop->requests.readers = calloc(engine->partitions.count, sizeof(struct reader_slot));
+    if (loop->requests.readers == NULL || loop->wake < 0 || !watches || !lingers ||
+        !start_daemon(loop) || pthread_create(&loop->thread, NULL, run, loop) != 0) {
         snprintf(ret_why, 256, "cannot start an HTTP loop: %s", strerror(errno));
         return STATUS_OUT_OF_MEMORY;
     }
@@ -358,6 +354,14 @@ int64_t http_connections(struct http *http)
     return atomic_load(&http->connections);
 }
 
+static void close_readers(struct requests *requests)
+{
+    for (unsigned i = 0; requests->readers != NULL && i < requests->engine->partitions.count; i++) {
+        reader_slot_close(&requests->readers[i]);
+    }
+    free(requests->readers);
+}
+
 static void stop_loop(struct loop *loop)
 {
     if (loop->started) {
@@ -369,7 +373,7 @@ static void stop_loop(struct loop *loop)
     }
     requests_close(&loop->requests);
     if (loop->http != NULL) {
-        reader_close(loop->requests.reader);
+        close_readers(&loop->requests);
         linger_close(&loop->linger);
         half_closed_close(&loop->half_closed);
         close(loop->wake);

@@ -17,8 +17,6 @@ struct http_config {
     int listen_socket; /* non-blocking; http_stop closes it */
     int loops;         /* 1 or more */
     int64_t connections_max;
-    const char *database; /* what each loop opens a reader on */
-    struct machine *machine;
 };
 
 /* Starts the loops. STORAGE_UNAVAILABLE or OUT_OF_MEMORY when one cannot be started; ret_why says why. */

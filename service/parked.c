@@ -201,16 +201,29 @@ void parked_notify(struct parked *parked, const struct event *events, size_t cou
     give_back(parked, first);
 }
 
-void parked_drain(struct parked *parked)
+static void wake_all(struct parked *parked, enum wake why)
 {
     struct parked_entry *first = NULL, **last = &first;
     pthread_mutex_lock(&parked->mu);
-    parked->draining = true;
+    parked->draining |= why == WAKE_DRAINING;
+    for (size_t i = 0; i < BUCKETS; i++) {
+        parked->buckets[i].ticket++; /* who is about to park looks again */
+    }
     while (parked->count > 0) {
-        unpark_locked(parked, parked->heap[0], WAKE_DRAINING, &last);
+        unpark_locked(parked, parked->heap[0], why, &last);
     }
     pthread_mutex_unlock(&parked->mu);
     give_back(parked, first);
+}
+
+void parked_rouse(struct parked *parked)
+{
+    wake_all(parked, WAKE_EVENT);
+}
+
+void parked_drain(struct parked *parked)
+{
+    wake_all(parked, WAKE_DRAINING);
 }
 
 size_t parked_count(struct parked *parked)

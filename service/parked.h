@@ -45,6 +45,8 @@ MUST_CHECK enum parking parked_add(struct parked *parked, struct parked_entry *e
                                    int socket);
 /* Wakes those that wait for what happened: all of a topic, of EVENT_READY as many as messages became ready. */
 void parked_notify(struct parked *parked, const struct event *events, size_t count);
+/* Wakes everything, as by an event: what it waits for may be elsewhere now. */
+void parked_rouse(struct parked *parked);
 /* Wakes everything, and refuses to park from now on (parked_add says NO_ROOM). */
 void parked_drain(struct parked *parked);
 

@@ -38,7 +38,7 @@ void *requests_on_target(void *cls, const char *target, struct MHD_Connection *c
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     struct call *call =
-        call_make(take_spare(requests), requests->engine, requests->reader, info->connect_fd);
+        call_make(take_spare(requests), requests->engine, requests->readers, info->connect_fd);
     if (call == NULL) {
         return NULL;
     }

@@ -28,7 +28,7 @@ enum {
 
 struct requests {
     struct engine *engine;
-    struct reader *reader;           /* the loop's own */
+    struct reader_slot *readers;     /* the loop's own, one of each partition */
     void (*back)(struct call *call); /* what each call is given */
     struct call *spare;              /* calls that have ended */
     int spares;

@@ -1,6 +1,8 @@
 #include "service/server.h"
 
 #include "handlers/openapi.h"
+#include "handlers/ring.h"
+#include "service/cluster/cluster.h"
 #include "service/datadir.h"
 #include "service/http.h"
 #include "service/listen.h"
@@ -12,9 +14,9 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/random.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,20 +25,22 @@ enum {
     CHECKPOINT_EVERY_MS = 1000,
     CHECKPOINT_BYTES = 4 * 1024 * 1024, /* a shorter WAL is left alone */
     DRAIN_MS_MAX = 10000, /* how long requests that are not answered yet are waited for */
+    ANSWERED_MS_MAX = 1000,
+    HAND_OVER_MS_MAX = 3000, /* how long others may take to lead in our place */
     DRAIN_LOOK_MS = 5,
 };
 
 struct server {
     const struct config *config;
     struct datadir *datadir;
-    struct machine *machine;
-    struct reader *maintenance; /* checkpoints, warm start */
-    struct clock clock;
+    struct partition partition; /* alone */
+    struct clock clock;         /* the process's own: no state has seen it */
     struct engine engine;
     struct http *http;
     int64_t started_at_ms;
     int64_t started_us;
     atomic_bool ready;
+    atomic_bool hooked; /* there is HTTP to tell of batches */
     char url[96];
 };
 
@@ -56,19 +60,13 @@ static void on_status(const struct process *process, struct process_status *ret)
         .started_at_ms = server->started_at_ms,
         .connections = http_connections(server->http),
         .parked = (int64_t)parked_count(server->engine.parked),
-        .ready = atomic_load(&server->ready),
+        .ready = atomic_load(&server->ready) &&
+                 (server->engine.cluster == NULL || cluster_ready(server->engine.cluster)),
         .draining = atomic_load(&server->engine.draining),
-        .storage_ok = committer_storage_ok(server->engine.committer),
-        .counters = committer_counters(server->engine.committer),
+        .storage_ok = partitions_storage_ok(&server->engine.partitions),
+        .partitions = server->engine.partitions.count,
+        .counters = partitions_counters(&server->engine.partitions),
     };
-}
-
-static int64_t file_bytes(const char *database, const char *suffix)
-{
-    char path[CONFIG_PATH_BYTES + 32];
-    struct stat status;
-    snprintf(path, sizeof path, "%s%s", database, suffix);
-    return stat(path, &status) == 0 ? status.st_size : 0;
 }
 
 static struct text on_metrics(const struct process *process, struct arena *arena)
@@ -76,14 +74,14 @@ static struct text on_metrics(const struct process *process, struct arena *arena
     struct server *server = process->service;
     struct process_status status;
     on_status(process, &status);
-    const char *database = datadir_database(server->datadir);
+    struct partition_files files = partitions_files(&server->engine.partitions);
     struct metrics_gauges gauges = {
         .started_at_ms = server->started_at_ms,
         .connections = status.connections,
         .parked = status.parked,
-        .queued = (int64_t)committer_queued(server->engine.committer),
-        .database_bytes = file_bytes(database, ""),
-        .wal_bytes = file_bytes(database, "-wal"),
+        .queued = partitions_queued(&server->engine.partitions),
+        .database_bytes = files.database_bytes,
+        .wal_bytes = files.wal_bytes,
         .ready = status.ready && !status.draining,
         .storage_ok = status.storage_ok,
         .counters = status.counters,
@@ -91,15 +89,26 @@ static struct text on_metrics(const struct process *process, struct arena *arena
     return metrics_text(arena, &gauges);
 }
 
+static bool on_ring(const struct process *process, struct arena *arena, struct ring_view *ret)
+{
+    struct server *server = process->service;
+    return cluster_ring(server->engine.cluster, arena, ret);
+}
+
 static void describe(struct server *server)
 {
+    struct cluster *cluster = server->engine.cluster;
+    struct text secret =
+        cluster == NULL ? machine_secret(server->partition.machine)
+                        : (struct text){(const char *)cluster_seed(cluster), CLUSTER_SEED_BYTES};
     server->engine.process = (struct process){
         .version = TEXT(RINGHOLD_VERSION),
         .node = text_of(server->config->node),
         .node_id = text_of(datadir_node_id(server->datadir)),
         .url = text_of(server->url),
         .durability = server->config->durable ? TEXT("full") : TEXT("relaxed"),
-        .secret = machine_secret(server->machine),
+        .secret = secret,
+        .ring = cluster == NULL ? ring_alone : on_ring,
         .status = on_status,
         .metrics = on_metrics,
         .service = server,
@@ -108,7 +117,7 @@ static void describe(struct server *server)
 
 /* ---- starting ----------------------------------------------------------------------------------------------------- */
 
-static bool open_machine(struct server *server, char why[DATADIR_WHY_BYTES])
+static bool open_partition(struct server *server, char why[DATADIR_WHY_BYTES])
 {
     unsigned char seed[32];
     char because[256];
@@ -117,9 +126,10 @@ static bool open_machine(struct server *server, char why[DATADIR_WHY_BYTES])
         snprintf(why, DATADIR_WHY_BYTES, "the kernel gives no random bytes");
         return false;
     }
-    bool check_integrity = !datadir_was_clean(server->datadir);
-    bool opened = machine_open(database, server->config->durable, check_integrity, seed,
-                               &server->machine, because) == STATUS_OK;
+    struct partition_options options = {.durable = server->config->durable,
+                                        .check_integrity = !datadir_was_clean(server->datadir),
+                                        .seed = seed};
+    bool opened = partition_open(&server->partition, database, options, because);
     if (!opened) {
         snprintf(why, DATADIR_WHY_BYTES, "%s: %s", database, because);
     }
@@ -130,7 +140,25 @@ static void on_batch_done(void *context, const struct events *events)
 {
     struct server *server = context;
     parked_notify(server->engine.parked, events->at, events->count);
-    http_flush(server->http);
+    if (atomic_load(&server->hooked)) {
+        http_flush(server->http);
+    }
+}
+
+/* Who waits for something of a partition that is served elsewhere now must turn there. */
+static void on_led(void *context, bool leads)
+{
+    struct server *server = context;
+    if (!leads) {
+        parked_rouse(server->engine.parked);
+    }
+}
+
+static void on_ring_changed(void *context)
+{
+    struct server *server = context;
+    struct event event = {.kind = EVENT_RING, .name = TEXT_ABSENT};
+    parked_notify(server->engine.parked, &event, 1);
 }
 
 /* Every connection is a file descriptor: as many as the system lets us have. */
@@ -149,30 +177,53 @@ static int http_loops(const struct config *config)
     return config->http_threads > 0 ? (int)config->http_threads : cores > 0 ? (int)cores : 1;
 }
 
-static bool start_parts(struct server *server, char why[256])
+static bool clustered(const struct config *config)
 {
-    struct counters counters = machine_counters(server->machine);
+    return config->cluster.peer.ip[0] != '\0';
+}
+
+static bool start_cluster(struct server *server, char why[DATADIR_WHY_BYTES])
+{
+    struct cluster_hooks hooks = {on_batch_done, on_led, on_ring_changed, server};
+    const char *advertise = server->config->cluster.advertise;
+    char url[CONFIG_HOST_BYTES + 16];
+    snprintf(url, sizeof url, "http://%s", advertise);
+    setenv("UV_THREADPOOL_SIZE", "16", 0); /* syncs and images of many groups at once */
+    uint64_t node = strtoull(datadir_node_id(server->datadir), NULL, 16);
+    bool started = cluster_start(server->config, advertise[0] == '\0' ? server->url : url, node,
+                                 hooks, &server->engine.cluster, why);
+    if (started) {
+        server->engine.partitions = cluster_partitions(server->engine.cluster);
+    }
+    return started;
+}
+
+static bool start_parts(struct server *server, char why[DATADIR_WHY_BYTES])
+{
     struct engine *engine = &server->engine;
-    clock_start(&server->clock, counters.wall_ms, counters.lease_ms);
+    clock_start(&server->clock, 0, 0);
     engine->clock = &server->clock;
     engine->inflight = inflight_make();
     struct http_config http = {.loops = http_loops(server->config),
-                               .connections_max = server->config->max_connections,
-                               .database = datadir_database(server->datadir),
-                               .machine = server->machine};
-    if (!listen_open(server->config->listen_address, server->config->listen_port,
-                     &http.listen_socket, server->url, sizeof server->url, why)) {
+                               .connections_max = server->config->max_connections};
+    if (!listen_open(server->config->listen.ip, server->config->listen.port, &http.listen_socket,
+                     server->url, sizeof server->url, why)) {
+        return false;
+    }
+    snprintf(why, DATADIR_WHY_BYTES, "out of memory");
+    if (engine->inflight == NULL ||
+        parked_start(&server->clock, (size_t)server->config->max_parked, call_woken,
+                     &engine->parked) != STATUS_OK ||
+        (clustered(server->config) && !start_cluster(server, why))) {
         return false;
     }
     describe(server);
-    snprintf(why, 256, "out of memory");
+    if (http_start(engine, &http, &server->http, why) != STATUS_OK) {
+        return false;
+    }
+    atomic_store(&server->hooked, true);
     struct committer_hooks hooks = {on_batch_done, server};
-    return engine->inflight != NULL &&
-           parked_start(&server->clock, (size_t)server->config->max_parked, call_woken,
-                        &engine->parked) == STATUS_OK &&
-           http_start(engine, &http, &server->http, why) == STATUS_OK &&
-           committer_start(server->machine, &server->clock, hooks, &engine->committer) ==
-               STATUS_OK &&
+    return (clustered(server->config) || partition_start(&server->partition, hooks) == STATUS_OK) &&
            http_open(server->http);
 }
 
@@ -193,14 +244,46 @@ static bool warm_enough(void *context)
     return clock_monotonic_us() - server->started_us > WARM_MS_MAX * 1000;
 }
 
+static int64_t warm(struct server *server)
+{
+    read_ahead(server);
+    return reader_warm(server->partition.maintenance, server->config->warm_bytes, warm_enough,
+                       server);
+}
+
+/* A member's directory serves no instance alone, nor the other way round: each would miss half of the other's state. */
+static bool check_place(const struct server *server, char why[DATADIR_WHY_BYTES])
+{
+    char member[CONFIG_PATH_BYTES + 16];
+    snprintf(member, sizeof member, "%s/cluster", server->config->data_dir);
+    bool is_member = access(member, F_OK) == 0;
+    bool has_state = access(datadir_database(server->datadir), F_OK) == 0;
+    if (is_member && !clustered(server->config)) {
+        snprintf(why, DATADIR_WHY_BYTES,
+                 "The data directory %s is a cluster member's; pass --peer and "
+                 "--cluster-secret-file, or another --data.",
+                 server->config->data_dir);
+        return false;
+    }
+    if (!is_member && has_state && clustered(server->config)) {
+        snprintf(why, DATADIR_WHY_BYTES,
+                 "The data directory %s holds the state of an instance alone; a cluster begins "
+                 "with an empty one: pass another --data.",
+                 server->config->data_dir);
+        return false;
+    }
+    return true;
+}
+
 static bool start(struct server *server, char why[DATADIR_WHY_BYTES])
 {
     server->started_us = clock_monotonic_us();
     raise_file_limit();
+    partition_make(&server->partition, 0, false);
+    server->engine.partitions = (struct partitions){&server->partition, 1};
     if (!datadir_open(server->config->data_dir, &server->datadir, why) ||
-        !open_machine(server, why) || !start_parts(server, why) ||
-        reader_open(datadir_database(server->datadir), NULL, &server->maintenance, why) !=
-            STATUS_OK) {
+        !check_place(server, why) || (!clustered(server->config) && !open_partition(server, why)) ||
+        !start_parts(server, why)) {
         return false;
     }
     server->started_at_ms = clock_now(&server->clock).now_ms;
@@ -208,9 +291,7 @@ static bool start(struct server *server, char why[DATADIR_WHY_BYTES])
     fflush(stdout);
     LOG(LOG_INFO, "listening", LOG_STRING("url", server->url),
         LOG_STRING("version", RINGHOLD_VERSION), LOG_STRING("node", server->config->node));
-    read_ahead(server);
-    int64_t bytes =
-        reader_warm(server->maintenance, server->config->warm_bytes, warm_enough, server);
+    int64_t bytes = clustered(server->config) ? 0 : warm(server);
     atomic_store(&server->ready, true);
     LOG(LOG_INFO, "ready", LOG_INT("warmed_bytes", bytes),
         LOG_INT("took_ms", (clock_monotonic_us() - server->started_us) / 1000));
@@ -231,11 +312,19 @@ static int serve(struct server *server, const sigset_t *signals)
     struct timespec pause = {.tv_sec = CHECKPOINT_EVERY_MS / 1000};
     int got;
     while ((got = sigtimedwait(signals, NULL, &pause)) < 0) {
-        if (file_bytes(datadir_database(server->datadir), "-wal") > CHECKPOINT_BYTES) {
-            reader_checkpoint(server->maintenance);
+        for (unsigned i = 0; i < server->engine.partitions.count; i++) {
+            partition_checkpoint(&server->engine.partitions.at[i], CHECKPOINT_BYTES);
         }
     }
     return got;
+}
+
+static void wait_until_answered(struct server *server, int64_t ms_max)
+{
+    for (int64_t waited = 0; server->http != NULL && http_busy(server->http) > 0 && waited < ms_max;
+         waited += DRAIN_LOOK_MS) {
+        wait_ms(DRAIN_LOOK_MS);
+    }
 }
 
 static void drain(struct server *server)
@@ -243,23 +332,26 @@ static void drain(struct server *server)
     atomic_store(&server->engine.draining, true);
     LOG(LOG_INFO, "draining", LOG_INT("parked", (int64_t)parked_count(server->engine.parked)));
     wait_ms(server->config->drain_ms);
+    if (server->engine.cluster != NULL) {
+        cluster_drain(server->engine.cluster, HAND_OVER_MS_MAX);
+    }
     http_drain(server->http);
     parked_drain(server->engine.parked);
-    for (int64_t waited = 0; http_busy(server->http) > 0 && waited < DRAIN_MS_MAX;
-         waited += DRAIN_LOOK_MS) {
-        wait_ms(DRAIN_LOOK_MS);
-    }
+    wait_until_answered(server, DRAIN_MS_MAX);
 }
 
 static void stop(struct server *server, bool clean)
 {
-    committer_stop(server->engine.committer);
+    partition_stop(&server->partition);
+    cluster_stop(server->engine.cluster);
+    wait_until_answered(server, ANSWERED_MS_MAX); /* what the cluster has just given back */
+    atomic_store(&server->hooked, false);
     http_stop(server->http);
     parked_stop(server->engine.parked);
-    committer_free(server->engine.committer);
+    cluster_free(server->engine.cluster);
+    partition_close(&server->partition);
+    partition_unmake(&server->partition);
     inflight_free(server->engine.inflight);
-    reader_close(server->maintenance);
-    machine_close(server->machine);
     datadir_close(server->datadir, clean);
 }
 

@@ -2,7 +2,7 @@
  * The serving process: opens the data directory, starts the parts in order, serves until SIGTERM or SIGINT, drains, and
  * stops them in the opposite order.
  *
- *     data directory ─► machine ─► clock ─► parked ─► committer ─► HTTP loops ─► warm start ─► ready
+ *     data directory ─► partition ─► parked ─► HTTP loops ─► committer ─► warm start ─► ready
  */
 #ifndef RINGHOLD_SERVICE_SERVER_H
 #define RINGHOLD_SERVICE_SERVER_H

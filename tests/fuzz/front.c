@@ -1,7 +1,7 @@
 #include "tests/fuzz/front.h"
 
 #include "db/codec.h"
-#include "handlers/process.h"
+#include "handlers/ring.h"
 #include "handlers/text_parse.h"
 
 #include <jansson.h>
@@ -27,6 +27,7 @@ const struct process front_process = {.version = {"0.0.0", 5},
                                       .url = {"http://127.0.0.1:1", 18},
                                       .durability = {"full", 4},
                                       .secret = {"a secret of thirty-two bytes ...", 32},
+                                      .ring = ring_alone,
                                       .status = on_status,
                                       .metrics = on_metrics};
 

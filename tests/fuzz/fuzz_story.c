@@ -126,9 +126,15 @@ static enum next park(struct story *story, struct exchange *x, bool hangs_up)
     return exchange_wake(x, left > 1 ? WAKE_EVENT : WAKE_TIME_OVER);
 }
 
+static enum next begin(struct exchange *x)
+{
+    enum status status = exchange_prepare(x);
+    return status == STATUS_OK ? exchange_begin(x) : exchange_problem(x, status);
+}
+
 static void ask(struct story *story, struct exchange *x, bool hangs_up)
 {
-    enum next next = exchange_route(x) == STATUS_OK ? exchange_start(x) : NEXT_ANSWER;
+    enum next next = exchange_route(x) == STATUS_OK ? begin(x) : NEXT_ANSWER;
     for (int steps = 0; next != NEXT_ANSWER; steps++) {
         PROMISE(steps < STEPS_MAX, "the request comes to no end");
         x->now = story->now;

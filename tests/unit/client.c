@@ -50,6 +50,12 @@ static struct reply go_on(struct fixture *f, struct exchange *x, enum next next)
     return (struct reply){x, next == NEXT_PARK ? 0 : x->response.status};
 }
 
+static enum next begin(struct exchange *x)
+{
+    enum status status = exchange_prepare(x);
+    return status == STATUS_OK ? exchange_begin(x) : exchange_problem(x, status);
+}
+
 struct reply client_ask(struct fixture *f, const char *line, const char *body, ...)
 {
     static const struct process PROCESS = {.node = {"test", 4},
@@ -69,7 +75,7 @@ struct reply client_ask(struct fixture *f, const char *line, const char *body, .
     x->request.body = body == NULL ? TEXT("") : arena_copy(&f->arena, text_of(body));
     x->request.header = sent_header;
     x->request.source = sent;
-    return go_on(f, x, exchange_route(x) == STATUS_OK ? exchange_start(x) : NEXT_ANSWER);
+    return go_on(f, x, exchange_route(x) == STATUS_OK ? begin(x) : NEXT_ANSWER);
 }
 
 struct text client_cursor(struct fixture *f, const char *path, struct text key)

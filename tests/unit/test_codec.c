@@ -147,6 +147,33 @@ Test(codec, a_command_of_any_kind_comes_back_as_it_was_written)
     arena_free(&arena);
 }
 
+Test(codec, a_batch_comes_back_as_it_was_written)
+{
+    enum { COUNT = 40 };
+    struct arena arena = ARENA_EMPTY;
+    struct command commands[COUNT];
+    const struct command *batch[COUNT];
+    srand(9);
+    for (size_t i = 0; i < COUNT; i++) {
+        commands[i] = (struct command){.kind = (enum command_kind)(rand() % COMMAND_KIND_COUNT)};
+        fill(command_record(commands[i].kind), &commands[i].session_create, &arena, 0);
+        batch[i] = &commands[i];
+    }
+    struct text bytes = batch_encode(batch, COUNT, &arena);
+    struct commands back;
+    cr_assert(batch_decode(bytes, &arena, &back));
+    cr_assert_eq(back.count, (size_t)COUNT);
+    const struct command *again[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        again[i] = &back.at[i];
+    }
+    cr_expect(text_equal(batch_encode(again, COUNT, &arena), bytes));
+    for (size_t len = 0; len < bytes.len; len++) {
+        cr_expect_not(batch_decode((struct text){bytes.at, len}, &arena, &back));
+    }
+    arena_free(&arena);
+}
+
 Test(codec, a_result_of_any_shape_comes_back_as_it_was_written)
 {
     struct arena arena = ARENA_EMPTY;

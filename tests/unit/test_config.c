@@ -62,8 +62,8 @@ Test(config, nothing_given_means_the_defaults)
 {
     cr_assert(read_words("", NULL), "%s", why);
     cr_expect_eq(command, CONFIG_SERVE);
-    cr_expect_str_eq(config.listen_address, "127.0.0.1");
-    cr_expect_eq(config.listen_port, 7480);
+    cr_expect_str_eq(config.listen.ip, "127.0.0.1");
+    cr_expect_eq(config.listen.port, 7480);
     cr_expect_str_eq(config.data_dir, "./ringhold-data");
     cr_expect(config.durable);
     cr_expect_eq(config.log_level, LOG_INFO);
@@ -145,13 +145,13 @@ Test(config, a_wrong_line_of_a_file_is_named_with_its_number)
 Test(config, addresses_are_ipv4_or_bracketed_ipv6_with_a_port)
 {
     cr_assert(read_words("--listen 0.0.0.0:0", NULL), "%s", why);
-    cr_expect_str_eq(config.listen_address, "0.0.0.0");
-    cr_expect_eq(config.listen_port, 0);
+    cr_expect_str_eq(config.listen.ip, "0.0.0.0");
+    cr_expect_eq(config.listen.port, 0);
     cr_assert(read_words("--listen [::1]:65535", NULL), "%s", why);
-    cr_expect_str_eq(config.listen_address, "::1");
-    cr_expect_eq(config.listen_port, 65535);
+    cr_expect_str_eq(config.listen.ip, "::1");
+    cr_expect_eq(config.listen.port, 65535);
     cr_assert(read_words("--listen localhost:80", NULL), "%s", why);
-    cr_expect_str_eq(config.listen_address, "127.0.0.1");
+    cr_expect_str_eq(config.listen.ip, "127.0.0.1");
     static const char *const BAD[] = {
         "7480",       "127.0.0.1",   ":7480",         "127.0.0.1:", "a.b:1",
         "::1:7480",   "1.2.3.4:-1",  "1.2.3.4:65536", "[::1]",      "[]:1",
@@ -229,4 +229,39 @@ Test(config, backup_and_restore_need_their_file)
     refused("backup", NULL, "backup needs a FILE");
     refused("restore --data /d", NULL, "restore needs a FILE");
     refused("backup /a /b", NULL, "/b is not an argument");
+}
+
+Test(config, a_cluster_is_told_by_its_flags)
+{
+    cr_assert(
+        read_words("--peer 10.0.0.1:7481 --cluster-secret-file /s --cluster-init --partitions 64 "
+                   "--replicas 5 --advertise db-1.example.net:7480 --weight 3",
+                   "RINGHOLD_REPLACE_AFTER=60000"),
+        "%s", why);
+    cr_expect_str_eq(config.cluster.peer.ip, "10.0.0.1");
+    cr_expect_eq(config.cluster.peer.port, 7481);
+    cr_expect_str_eq(config.cluster.secret_file, "/s");
+    cr_expect(config.cluster.init);
+    cr_expect_eq(config.cluster.partitions, 64);
+    cr_expect_eq(config.cluster.replicas, 5);
+    cr_expect_str_eq(config.cluster.advertise, "db-1.example.net:7480");
+    cr_expect_eq(config.cluster.weight, 3);
+    cr_expect_eq(config.cluster.replace_after_ms, 60000);
+    cr_assert(read_words("--join 10.0.0.1:7480 --peer 10.0.0.2:1", NULL), "%s", why);
+    cr_expect_str_eq(config.cluster.join, "10.0.0.1:7480");
+    cr_expect_not(config.cluster.init);
+}
+
+Test(config, what_no_cluster_can_be_told_is_refused)
+{
+    refused("--partitions 0", NULL, "from 1 to 1024");
+    refused("--partitions 12", NULL, "a power of two");
+    refused("--replicas 4", NULL, "an odd number");
+    refused("--join nowhere", NULL, "HOST:PORT");
+    refused("--join host:0", NULL, "HOST:PORT");
+    refused("--join http://host:1", NULL, "HOST:PORT");
+    refused("--cluster-init=perhaps", NULL, "true or false");
+    refused("--peer 0.0.0.0:0", NULL, "a port that the others know");
+    refused("--cluster-init --join host:1", NULL, "one of --cluster-init and --join");
+    refused("--cluster-init", NULL, "needs --peer");
 }

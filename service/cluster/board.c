@@ -1,0 +1,266 @@
+#include "service/cluster/board.h"
+
+#include "service/cluster/wire.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { HEAD_BYTES = 16, ENTRY_TABLE = 'T', ENTRY_STEP = 'S', PATH_BYTES = 1400 };
+
+struct board {
+    char path[PATH_BYTES];
+    const char *refusal;
+
+    pthread_mutex_t mu;   /* images and installing run on a thread of their own */
+    struct table *table;  /* guarded by mu for who is not the loop's thread; NULL: none yet */
+    uint64_t index, term; /* the same */
+};
+
+/* ---- its file, which is an image too: index, term, table ------------------------------------------------------------ */
+
+/* In the arena; absent when memory ran out. */
+static struct text encode_locked(const struct board *board, struct arena *arena)
+{
+    struct text table = board->table == NULL ? TEXT("") : table_encode(board->table, arena);
+    unsigned char *bytes = text_given(table) ? arena_alloc(arena, HEAD_BYTES + table.len) : NULL;
+    if (bytes == NULL) {
+        return TEXT_ABSENT;
+    }
+    wire_put64(bytes, board->index);
+    wire_put64(bytes + 8, board->term);
+    if (table.len > 0) {
+        memcpy(bytes + HEAD_BYTES, table.at, table.len);
+    }
+    return (struct text){(const char *)bytes, HEAD_BYTES + table.len};
+}
+
+/* Takes over what the bytes say. False when they are no board. */
+static bool decode_locked(struct board *board, struct text bytes)
+{
+    struct arena arena = ARENA_EMPTY;
+    if (bytes.len < HEAD_BYTES) {
+        return false;
+    }
+    struct text rest = {bytes.at + HEAD_BYTES, bytes.len - HEAD_BYTES};
+    const struct table *table = rest.len == 0 ? NULL : table_decode(rest, &arena);
+    struct table *kept = table == NULL ? NULL : malloc(sizeof *kept);
+    bool good = rest.len == 0 || kept != NULL;
+    if (kept != NULL) {
+        *kept = *table;
+    }
+    if (good) {
+        free(board->table);
+        board->table = kept;
+        board->index = wire_get64((const unsigned char *)bytes.at);
+        board->term = wire_get64((const unsigned char *)bytes.at + 8);
+    }
+    arena_free(&arena);
+    return good;
+}
+
+static bool write_whole(const char *path, struct text bytes)
+{
+    FILE *file = fopen(path, "we");
+    bool written = file != NULL && fwrite(bytes.at, 1, bytes.len, file) == bytes.len;
+    return file != NULL && fclose(file) == 0 && written;
+}
+
+static bool store_locked(struct board *board)
+{
+    char made[PATH_BYTES + 8];
+    struct arena arena = ARENA_EMPTY;
+    struct text bytes = encode_locked(board, &arena);
+    snprintf(made, sizeof made, "%s.tmp", board->path);
+    bool stored = text_given(bytes) && write_whole(made, bytes) && rename(made, board->path) == 0;
+    arena_free(&arena);
+    return stored;
+}
+
+static bool load(struct board *board)
+{
+    char *bytes = NULL;
+    size_t len = 0;
+    FILE *file = fopen(board->path, "re");
+    if (file == NULL) {
+        return errno == ENOENT;
+    }
+    FILE *gathered = open_memstream(&bytes, &len);
+    char part[4096];
+    size_t count;
+    while (gathered != NULL && (count = fread(part, 1, sizeof part, file)) > 0) {
+        fwrite(part, 1, count, gathered);
+    }
+    bool good = gathered != NULL && fclose(gathered) == 0 && !ferror(file);
+    fclose(file);
+    good = good && decode_locked(board, (struct text){bytes, len});
+    free(bytes);
+    return good;
+}
+
+/* ---- as the replica sees it --------------------------------------------------------------------------------------- */
+
+/* Nothing is changed when it does not fit: the same on every member. */
+static void take_entry(struct board *board, struct text entry)
+{
+    struct arena arena = ARENA_EMPTY;
+    struct text body = {entry.at + 1, entry.len - 1};
+    struct step step;
+    board->refusal = "The entry is none of a table.";
+    if (entry.at[0] == ENTRY_TABLE && board->table == NULL) {
+        const struct table *table = table_decode(body, &arena);
+        board->table = table == NULL ? NULL : malloc(sizeof *table);
+        if (board->table != NULL) {
+            *board->table = *table;
+            board->refusal = NULL;
+        }
+    } else if (entry.at[0] == ENTRY_STEP && board->table != NULL && step_decode(body, &step)) {
+        board->refusal = placement_apply(board->table, &step);
+    }
+    arena_free(&arena);
+}
+
+static bool on_apply(void *context, struct text entry, uint64_t index, uint64_t term,
+                     void *proposal)
+{
+    struct board *board = context;
+    (void)proposal;
+    pthread_mutex_lock(&board->mu);
+    if (entry.len > 0) {
+        take_entry(board, entry);
+    }
+    board->index = index;
+    board->term = term;
+    bool stored = store_locked(board);
+    pthread_mutex_unlock(&board->mu);
+    return stored;
+}
+
+static void on_applied(void *context, uint64_t *ret_index, uint64_t *ret_term)
+{
+    const struct board *board = context;
+    *ret_index = board->index;
+    *ret_term = board->term;
+}
+
+static bool on_sync(void *context)
+{
+    const struct board *board = context;
+    int fd = open(board->path, O_RDONLY | O_CLOEXEC);
+    bool synced = fd < 0 ? errno == ENOENT : fsync(fd) == 0;
+    if (fd >= 0) {
+        close(fd);
+    }
+    return synced;
+}
+
+static bool on_image(void *context, void **ret_bytes, size_t *ret_count)
+{
+    struct board *board = context;
+    struct arena arena = ARENA_EMPTY;
+    pthread_mutex_lock(&board->mu);
+    struct text bytes = encode_locked(board, &arena);
+    pthread_mutex_unlock(&board->mu);
+    void *copy = text_given(bytes) ? malloc(bytes.len) : NULL;
+    if (copy != NULL) {
+        memcpy(copy, bytes.at, bytes.len);
+        *ret_bytes = copy;
+        *ret_count = bytes.len;
+    }
+    arena_free(&arena);
+    return copy != NULL;
+}
+
+static bool on_install(void *context, struct text image)
+{
+    struct board *board = context;
+    bool good = image.len >= HEAD_BYTES;
+    pthread_mutex_lock(&board->mu);
+    if (good && wire_get64((const unsigned char *)image.at) > board->index) {
+        good = decode_locked(board, image) && store_locked(board);
+    }
+    pthread_mutex_unlock(&board->mu);
+    return good && on_sync(board);
+}
+
+struct replica_machine board_machine(struct board *board)
+{
+    return (struct replica_machine){board, on_apply, on_applied, on_sync, on_image, on_install};
+}
+
+/* ---- the rest ----------------------------------------------------------------------------------------------------- */
+
+struct board *board_open(const char *path, char ret_why[256])
+{
+    struct board *board = calloc(1, sizeof *board);
+    if (board == NULL) {
+        snprintf(ret_why, 256, "out of memory");
+        return NULL;
+    }
+    pthread_mutex_init(&board->mu, NULL);
+    snprintf(board->path, sizeof board->path, "%s", path);
+    if (!load(board)) {
+        snprintf(ret_why, 256, "the cluster's table %.180s cannot be read", path);
+        board_close(board);
+        return NULL;
+    }
+    return board;
+}
+
+void board_close(struct board *board)
+{
+    if (board != NULL) {
+        pthread_mutex_destroy(&board->mu);
+        free(board->table);
+        free(board);
+    }
+}
+
+uint64_t board_epoch(struct board *board)
+{
+    pthread_mutex_lock(&board->mu);
+    uint64_t epoch = board->table == NULL ? 0 : board->table->epoch;
+    pthread_mutex_unlock(&board->mu);
+    return epoch;
+}
+
+bool board_copy(struct board *board, struct table *ret)
+{
+    pthread_mutex_lock(&board->mu);
+    bool has = board->table != NULL;
+    if (has) {
+        *ret = *board->table;
+    }
+    pthread_mutex_unlock(&board->mu);
+    return has;
+}
+
+const char *board_refusal(const struct board *board)
+{
+    return board->refusal;
+}
+
+static struct text marked(char mark, struct text body, struct arena *arena)
+{
+    char *bytes = text_given(body) ? arena_alloc(arena, body.len + 1) : NULL;
+    if (bytes == NULL) {
+        return TEXT_ABSENT;
+    }
+    bytes[0] = mark;
+    memcpy(bytes + 1, body.at, body.len);
+    return (struct text){bytes, body.len + 1};
+}
+
+struct text board_founding(const struct table *table, struct arena *arena)
+{
+    return marked(ENTRY_TABLE, table_encode(table, arena), arena);
+}
+
+struct text board_step(const struct step *step, struct arena *arena)
+{
+    return marked(ENTRY_STEP, step_encode(step, arena), arena);
+}

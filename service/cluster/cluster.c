@@ -1,0 +1,471 @@
+/*
+ *     cluster_start ─► secret, identity ─► loop, proxy, transport ─┬─ known before ──────────────► board, group 0 ─► turns
+ *                                                                  ├─ --cluster-init: made up ───►
+ *                                                                  └─ --join: asked for ─────────►
+ *
+ *     a turn: the board's table, if it is new ─► peers, routes ─► seats ─► steering ─► now and then a report, and placing
+ */
+#include "service/cluster/cluster.h"
+
+#include "handlers/digest.h"
+#include "service/cluster/cluster_state.h"
+#include "service/cluster/identity.h"
+#include "service/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+enum { DRAIN_LOOK_MS = 10, COUNCIL_GROUP = 0 };
+
+bool cluster_split_peer(const char *peer, char ret_host[MEMBER_ADDRESS_BYTES_MAX + 1],
+                        uint16_t *ret_port)
+{
+    const char *colon = strrchr(peer, ':');
+    char *end = NULL;
+    unsigned long port = colon == NULL ? 0 : strtoul(colon + 1, &end, 10);
+    if (colon == NULL || *end != '\0' || port == 0 || port > 65535) {
+        return false;
+    }
+    bool brackets = peer[0] == '[' && colon > peer && colon[-1] == ']';
+    snprintf(ret_host, MEMBER_ADDRESS_BYTES_MAX + 1, "%.*s",
+             (int)(colon - peer) - (brackets ? 2 : 0), peer + brackets);
+    *ret_port = (uint16_t)port;
+    return true;
+}
+
+void cluster_wait_ms(int64_t ms)
+{
+    struct timespec span = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+    nanosleep(&span, NULL);
+}
+
+/* ---- running something on the loop's thread, and waiting for it --------------------------------------------------- */
+
+void errand_over(struct errand *errand, bool good)
+{
+    pthread_mutex_lock(&errand->mu);
+    errand->good = good;
+    errand->done = true;
+    pthread_cond_signal(&errand->over);
+    pthread_mutex_unlock(&errand->mu);
+}
+
+static void run_errand(struct uvloop_task *task)
+{
+    struct errand *errand = (struct errand *)((char *)task - offsetof(struct errand, task));
+    errand->run(errand);
+}
+
+bool go_on_errand(struct cluster *cluster, void (*run)(struct errand *errand), char *why)
+{
+    struct errand errand = {.task = {.run = run_errand},
+                            .run = run,
+                            .cluster = cluster,
+                            .why = why,
+                            .mu = PTHREAD_MUTEX_INITIALIZER,
+                            .over = PTHREAD_COND_INITIALIZER};
+    if (!uvloop_post(cluster->loop, &errand.task)) {
+        return false;
+    }
+    pthread_mutex_lock(&errand.mu);
+    while (!errand.done) {
+        pthread_cond_wait(&errand.over, &errand.mu);
+    }
+    pthread_mutex_unlock(&errand.mu);
+    return errand.good;
+}
+
+/* ---- turns -------------------------------------------------------------------------------------------------------- */
+
+static void meet_peers(struct cluster *cluster)
+{
+    char host[MEMBER_ADDRESS_BYTES_MAX + 1];
+    uint16_t port;
+    for (unsigned i = 0; i < cluster->table.member_count; i++) {
+        const struct member *member = &cluster->table.members[i];
+        if (member->id != cluster->node && cluster_split_peer(member->facts.peer, host, &port)) {
+            transport_put_peer(cluster->transport, member->id, host, port);
+        }
+    }
+}
+
+/* Takes over the board's table, when it is another one. */
+static void take_table(struct cluster *cluster)
+{
+    if (board_epoch(cluster->board) == cluster->table.epoch) {
+        return;
+    }
+    board_copy(cluster->board, &cluster->table);
+    meet_peers(cluster);
+    routes_publish(cluster);
+    cluster->hooks.changed(cluster->hooks.context);
+}
+
+static void turn(struct cluster *cluster)
+{
+    int64_t now_us = clock_monotonic_us();
+    take_table(cluster);
+    seats_settle(cluster);
+    routes_follow(cluster);
+    steer_groups(cluster);
+    if (now_us - cluster->reported_us >= (int64_t)CLUSTER_REPORT_MS * 1000) {
+        cluster->reported_us = now_us;
+        if (cluster->table.epoch != 0) {
+            steer_report(cluster);
+        }
+        council_turn(cluster);
+    }
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct cluster *cluster = timer->data;
+    if (!cluster->stopping) {
+        turn(cluster);
+    }
+}
+
+/* ---- starting ----------------------------------------------------------------------------------------------------- */
+
+static void open_transport(struct errand *errand)
+{
+    struct cluster *cluster = errand->cluster;
+    char why[256] = "";
+    struct transport_config config = {.node = cluster->node,
+                                      .secret = {cluster->secret, cluster->secret_len},
+                                      .address = cluster->config.peer.ip,
+                                      .port = cluster->config.peer.port,
+                                      .serve = council_serve,
+                                      .context = cluster};
+    memcpy(config.cluster, cluster->uuid, sizeof config.cluster);
+    bool opened = transport_open(uvloop_uv(cluster->loop), &config, &cluster->transport, why);
+    if (!opened) {
+        snprintf(errand->why, CLUSTER_WHY_BYTES, "cannot listen on --peer: %.200s", why);
+    }
+    errand_over(errand, opened);
+}
+
+static void on_council_news(void *context, const struct replica_status *status)
+{
+    (void)context; /* each turn looks by itself */
+    (void)status;
+}
+
+static void on_council_stopped(void *context, const char *why)
+{
+    (void)context;
+    LOG(LOG_ERROR, "council-stopped", LOG_STRING("why", why));
+}
+
+static bool open_council(struct cluster *cluster, char why[256])
+{
+    char dir[CLUSTER_PATH_BYTES + 16];
+    snprintf(dir, sizeof dir, "%s/log-0", cluster->data_dir);
+    if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
+        snprintf(why, 256, "cannot make %.180s: %s", dir, strerror(errno));
+        return false;
+    }
+    struct replica_config config = {.group = COUNCIL_GROUP,
+                                    .node = cluster->node,
+                                    .dir = dir,
+                                    .machine = board_machine(cluster->board),
+                                    .hooks = {on_council_news, on_council_stopped, cluster},
+                                    .founders = cluster->founds ? &cluster->node : NULL,
+                                    .founder_count = cluster->founds};
+    return replica_open(uvloop_uv(cluster->loop), cluster->transport, &config, &cluster->council,
+                        why);
+}
+
+static void open_council_and_turn(struct errand *errand)
+{
+    struct cluster *cluster = errand->cluster;
+    char why[256] = "";
+    transport_set_cluster(cluster->transport, cluster->uuid);
+    meet_peers(cluster); /* as the one who let us in knows them; none when we founded it */
+    cluster->table = (struct table){.epoch = 0};
+    take_table(cluster);
+    bool opened = open_council(cluster, why);
+    if (opened) {
+        uv_timer_init(uvloop_uv(cluster->loop), &cluster->timer);
+        cluster->timer.data = cluster;
+        uv_timer_start(&cluster->timer, on_timer, 0, CLUSTER_TURN_MS);
+    } else {
+        snprintf(errand->why, CLUSTER_WHY_BYTES, "group 0: %.200s", why);
+    }
+    cluster->turns = opened;
+    errand_over(errand, opened);
+}
+
+/* The ring's places, all empty at first. */
+static bool make_seats(struct cluster *cluster)
+{
+    unsigned count = (unsigned)cluster->config.partitions;
+    cluster->partitions.at = calloc(count, sizeof *cluster->partitions.at);
+    cluster->seats = calloc(count, sizeof *cluster->seats);
+    if (cluster->partitions.at == NULL || cluster->seats == NULL) {
+        return false;
+    }
+    cluster->partitions.count = count;
+    for (unsigned i = 0; i < count; i++) {
+        partition_make(&cluster->partitions.at[i], i, true);
+        cluster->seats[i] =
+            (struct seat){.cluster = cluster, .partition = &cluster->partitions.at[i]};
+    }
+    return true;
+}
+
+/* What a forwarded request proves itself with: nobody without the secret can make it. */
+static void make_token(struct cluster *cluster)
+{
+    unsigned char mac[DIGEST_BYTES];
+    struct arena arena = ARENA_EMPTY;
+    digest_mac((struct text){cluster->secret, cluster->secret_len}, TEXT("ringhold forwards"), mac);
+    struct text digits = digest_hex(&arena, (struct text){(const char *)mac, sizeof mac});
+    snprintf(cluster->token, sizeof cluster->token, "%.*s", (int)digits.len, digits.at);
+    arena_free(&arena);
+}
+
+static bool start_loop(struct cluster *cluster, char *why)
+{
+    snprintf(why, CLUSTER_WHY_BYTES, "out of memory");
+    return uvloop_start(&cluster->loop) == STATUS_OK &&
+           proxy_start(cluster->loop, PROXY_LIMITS_DEFAULT, &cluster->proxy) == STATUS_OK &&
+           go_on_errand(cluster, open_transport, why);
+}
+
+/* Who this node is in the cluster: known from before, made up, or asked for. */
+static bool find_identity(struct cluster *cluster, char *why)
+{
+    struct identity identity;
+    enum identity_found found = identity_read(cluster->data_dir, &identity, why);
+    if (found == IDENTITY_BROKEN) {
+        return false;
+    }
+    if (found == IDENTITY_THERE) {
+        memcpy(cluster->uuid, identity.uuid, sizeof cluster->uuid);
+        memcpy(cluster->seed, identity.seed, sizeof cluster->seed);
+        cluster->config.partitions = identity.partitions;
+        cluster->config.replicas = identity.replicas;
+        cluster->founds = identity.founder;
+        cluster->known = true;
+        return true;
+    }
+    if (!cluster->config.init && cluster->config.join[0] == '\0') {
+        snprintf(why, CLUSTER_WHY_BYTES,
+                 "this data directory belongs to no cluster yet: pass --cluster-init to make a new "
+                 "one, or --join HOST:PORT to join one");
+        return false;
+    }
+    cluster->founds = cluster->config.init;
+    return !cluster->founds || identity_make(cluster->uuid, cluster->seed, why);
+}
+
+static bool keep_identity(struct cluster *cluster, char *why)
+{
+    struct identity identity = {.partitions = (unsigned)cluster->config.partitions,
+                                .replicas = (unsigned)cluster->config.replicas,
+                                .founder = cluster->founds};
+    memcpy(identity.uuid, cluster->uuid, sizeof identity.uuid);
+    memcpy(identity.seed, cluster->seed, sizeof identity.seed);
+    return cluster->known || identity_write(cluster->data_dir, &identity, why);
+}
+
+static bool open_board(struct cluster *cluster, char *why)
+{
+    char path[CLUSTER_PATH_BYTES + 16];
+    snprintf(path, sizeof path, "%s/table", cluster->data_dir);
+    cluster->board = board_open(path, why);
+    return cluster->board != NULL;
+}
+
+static bool start(struct cluster *cluster, char *why)
+{
+    if (!identity_secret(cluster->config.secret_file, cluster->secret, &cluster->secret_len, why) ||
+        !find_identity(cluster, why)) {
+        return false;
+    }
+    make_token(cluster);
+    if (!start_loop(cluster, why)) {
+        return false;
+    }
+    bool joins = !cluster->known && !cluster->founds;
+    return (!joins || cluster_join(cluster, why)) && keep_identity(cluster, why) &&
+           make_seats(cluster) && open_board(cluster, why) &&
+           go_on_errand(cluster, open_council_and_turn, why);
+}
+
+static void set_facts(struct cluster *cluster, const struct config *config, const char *url)
+{
+    bool ipv6 = strchr(config->cluster.peer.ip, ':') != NULL;
+    snprintf(cluster->facts.name, sizeof cluster->facts.name, "%.*s", NAME_BYTES_MAX, config->node);
+    snprintf(cluster->facts.url, sizeof cluster->facts.url, "%s", url);
+    snprintf(cluster->facts.peer, sizeof cluster->facts.peer, "%s%s%s:%u", ipv6 ? "[" : "",
+             config->cluster.peer.ip, ipv6 ? "]" : "", (unsigned)config->cluster.peer.port);
+    cluster->facts.weight = (uint32_t)config->cluster.weight;
+}
+
+bool cluster_start(const struct config *config, const char *url, uint64_t node,
+                   struct cluster_hooks hooks, struct cluster **ret,
+                   char ret_why[CLUSTER_WHY_BYTES])
+{
+    struct cluster *cluster = calloc(1, sizeof *cluster);
+    snprintf(ret_why, CLUSTER_WHY_BYTES, "out of memory");
+    if (cluster == NULL) {
+        return false;
+    }
+    pthread_mutex_init(&cluster->mu, NULL);
+    cluster->config = config->cluster;
+    cluster->hooks = hooks;
+    cluster->node = node;
+    snprintf(cluster->data_dir, sizeof cluster->data_dir, "%s", config->data_dir);
+    set_facts(cluster, config, url);
+    if (!start(cluster, ret_why)) {
+        cluster_stop(cluster);
+        cluster_free(cluster);
+        return false;
+    }
+    *ret = cluster;
+    return true;
+}
+
+/* ---- stopping ----------------------------------------------------------------------------------------------------- */
+
+static void on_given_up(void *context, bool moved)
+{
+    (void)context; /* the next look says whether it did */
+    (void)moved;
+}
+
+static void give_up_leading(struct errand *errand)
+{
+    struct cluster *cluster = errand->cluster;
+    for (unsigned i = 0; i < cluster->partitions.count; i++) {
+        struct seat *seat = &cluster->seats[i];
+        if (seat->hosted != NULL && !seat->closing && hosted_leads(seat->hosted) &&
+            !seat->changing) {
+            seat->changing = true; /* for good: nobody steers it from here any more */
+            replica_transfer(hosted_replica(seat->hosted), 0, on_given_up, NULL);
+        }
+    }
+    errand_over(errand, !seats_lead(cluster));
+}
+
+void cluster_drain(struct cluster *cluster, int64_t ms_max)
+{
+    char why[CLUSTER_WHY_BYTES];
+    bool over = false;
+    for (int64_t waited = 0; !over && waited < ms_max; waited += DRAIN_LOOK_MS) {
+        over = go_on_errand(cluster, give_up_leading, why);
+        if (!over) {
+            cluster_wait_ms(DRAIN_LOOK_MS);
+        }
+    }
+}
+
+static void on_transport_closed(void *context)
+{
+    errand_over(context, true);
+}
+
+static void close_transport(struct errand *errand)
+{
+    if (errand->cluster->transport == NULL) {
+        errand_over(errand, true);
+        return;
+    }
+    transport_close(errand->cluster->transport, on_transport_closed, errand);
+}
+
+static void on_council_closed(void *context)
+{
+    close_transport(context);
+}
+
+static void on_seats_closed(struct cluster *cluster)
+{
+    struct errand *errand = cluster->stop;
+    if (cluster->council == NULL) {
+        close_transport(errand);
+        return;
+    }
+    replica_close(cluster->council, on_council_closed, errand);
+}
+
+static void close_all(struct errand *errand)
+{
+    struct cluster *cluster = errand->cluster;
+    cluster->stopping = true;
+    cluster->stop = errand;
+    if (cluster->turns) {
+        uv_timer_stop(&cluster->timer);
+        uv_close((uv_handle_t *)&cluster->timer, NULL);
+    }
+    seats_close(cluster, on_seats_closed);
+}
+
+void cluster_stop(struct cluster *cluster)
+{
+    char why[CLUSTER_WHY_BYTES];
+    if (cluster == NULL) {
+        return;
+    }
+    routes_forget(cluster);
+    if (cluster->loop != NULL) {
+        go_on_errand(cluster, close_all, why);
+        uvloop_stop(cluster->loop);
+    }
+}
+
+void cluster_free(struct cluster *cluster)
+{
+    if (cluster == NULL) {
+        return;
+    }
+    if (cluster->loop != NULL) {
+        proxy_free(cluster->proxy);
+        uvloop_free(cluster->loop);
+    }
+    board_close(cluster->board);
+    for (unsigned i = 0; i < cluster->partitions.count; i++) {
+        partition_unmake(&cluster->partitions.at[i]);
+    }
+    for (size_t i = 0; i < MEMBERS_MAX; i++) {
+        arena_free(&cluster->heard[i].arena);
+    }
+    free(cluster->partitions.at);
+    free(cluster->seats);
+    free(cluster->routes);
+    pthread_mutex_destroy(&cluster->mu);
+    free(cluster);
+}
+
+/* ---- asking ------------------------------------------------------------------------------------------------------- */
+
+struct partitions cluster_partitions(struct cluster *cluster)
+{
+    return cluster->partitions;
+}
+
+struct proxy *cluster_proxy(struct cluster *cluster)
+{
+    return cluster->proxy;
+}
+
+const unsigned char *cluster_seed(const struct cluster *cluster)
+{
+    return cluster->seed;
+}
+
+const char *cluster_peer(const struct cluster *cluster)
+{
+    return cluster->facts.peer;
+}
+
+struct text cluster_forward_token(const struct cluster *cluster)
+{
+    return text_of(cluster->token);
+}

@@ -1,0 +1,274 @@
+#include "service/cluster/cluster_state.h"
+#include "service/log.h"
+
+#include <stdlib.h>
+
+enum { MOVES_MAX = 8, MOVES_PER_MEMBER_MAX = 2 };
+
+/* ---- what members say --------------------------------------------------------------------------------------------- */
+
+static struct heard *heard_of(struct cluster *cluster, uint64_t member)
+{
+    struct heard *free_one = NULL;
+    for (size_t i = 0; i < MEMBERS_MAX; i++) {
+        struct heard *heard = &cluster->heard[i];
+        if (heard->member == member) {
+            return heard;
+        }
+        if (heard->member == 0 || table_find(&cluster->table, heard->member) < 0) {
+            free_one = free_one == NULL ? heard : free_one;
+        }
+    }
+    if (free_one != NULL) {
+        arena_free(&free_one->arena);
+        *free_one = (struct heard){.member = member, .arena = ARENA_EMPTY};
+    }
+    return free_one;
+}
+
+static void hear(struct cluster *cluster, uint64_t member, const struct report *report)
+{
+    struct heard *heard = heard_of(cluster, member);
+    if (heard == NULL || table_find(&cluster->table, member) < 0) {
+        return;
+    }
+    arena_clear(&heard->arena);
+    struct report_group *groups = arena_zalloc(&heard->arena, report->group_count, sizeof *groups);
+    for (size_t i = 0; groups != NULL && i < report->group_count; i++) {
+        groups[i] = report->groups[i];
+    }
+    heard->at_us = clock_monotonic_us();
+    heard->report = *report;
+    heard->report.groups = groups;
+    heard->report.group_count = groups == NULL ? 0 : report->group_count;
+}
+
+/* ---- steps into group 0 ------------------------------------------------------------------------------------------- */
+
+struct proposed {
+    struct cluster *cluster;
+    struct control *control; /* who asked, and waits; NULL: placement did */
+};
+
+static void answer(struct control *control, const struct answer *with)
+{
+    struct arena arena = ARENA_EMPTY;
+    struct text bytes = answer_encode(with, &arena);
+    control_answer(control, text_given(bytes) ? bytes : TEXT(""));
+    arena_free(&arena);
+}
+
+static void answer_done(struct cluster *cluster, struct control *control)
+{
+    struct arena arena = ARENA_EMPTY;
+    struct table *table = arena_alloc(&arena, sizeof *table);
+    struct answer with = {.kind = ANSWER_DONE,
+                          .seed = {(const char *)cluster->seed, sizeof cluster->seed}};
+    if (table != NULL && board_copy(cluster->board, table)) {
+        with.table = table_encode(table, &arena);
+    }
+    answer(control, &with);
+    arena_free(&arena);
+}
+
+/* Whoever leads group 0 takes it; the asker turns there. */
+static void answer_elsewhere(struct cluster *cluster, struct control *control)
+{
+    uint64_t leader = replica_leader(cluster->council);
+    int place = leader == cluster->node ? -1 : table_find(&cluster->table, leader);
+    answer(control, &(struct answer){
+                        .kind = ANSWER_ELSEWHERE,
+                        .words = place < 0 ? TEXT_ABSENT
+                                           : text_of(cluster->table.members[place].facts.peer)});
+}
+
+static void on_proposed(void *context, enum replica_outcome outcome)
+{
+    struct proposed *proposed = context;
+    struct cluster *cluster = proposed->cluster;
+    const char *refusal = outcome == REPLICA_COMMITTED ? board_refusal(cluster->board) : NULL;
+    if (proposed->control == NULL) {
+        cluster->proposing = false;
+    } else if (outcome != REPLICA_COMMITTED) {
+        answer_elsewhere(cluster, proposed->control);
+    } else if (refusal != NULL) {
+        answer(proposed->control,
+               &(struct answer){.kind = ANSWER_REFUSED, .words = text_of(refusal)});
+    } else {
+        answer_done(cluster, proposed->control);
+    }
+    free(proposed);
+}
+
+/* False: it could not be proposed, and the control is still to be answered. */
+static bool propose(struct cluster *cluster, struct control *control, struct text entry)
+{
+    struct proposed *proposed = malloc(sizeof *proposed);
+    if (proposed == NULL || !text_given(entry)) {
+        free(proposed);
+        return false;
+    }
+    *proposed = (struct proposed){cluster, control};
+    bool pending =
+        replica_propose(cluster->council, entry, proposed, on_proposed) == REPLICA_PENDING;
+    if (!pending) {
+        free(proposed);
+    }
+    return pending;
+}
+
+static bool propose_step(struct cluster *cluster, struct control *control, const struct step *step)
+{
+    struct arena arena = ARENA_EMPTY;
+    bool pending = propose(cluster, control, board_step(step, &arena));
+    arena_free(&arena);
+    return pending;
+}
+
+/* A member that asks to join again after its answer was lost has joined. */
+static bool has_joined(const struct cluster *cluster, const struct step *step)
+{
+    return step->kind == STEP_JOIN && table_find(&cluster->table, step->member) >= 0;
+}
+
+static void take_step(struct cluster *cluster, struct control *control, struct step step)
+{
+    step.epoch = cluster->table.epoch;
+    if (!replica_status(cluster->council).ready || cluster->table.epoch == 0) {
+        answer_elsewhere(cluster, control);
+    } else if (has_joined(cluster, &step)) {
+        answer_done(cluster, control);
+    } else if (!propose_step(cluster, control, &step)) {
+        answer_elsewhere(cluster, control);
+    }
+}
+
+void council_take(struct cluster *cluster, const struct ask *ask)
+{
+    if (ask->kind == ASK_REPORT) {
+        hear(cluster, cluster->node, &ask->report);
+        return;
+    }
+    struct step step = ask->step;
+    step.epoch = cluster->table.epoch;
+    if (!cluster->proposing) {
+        cluster->proposing = propose_step(cluster, NULL, &step);
+    }
+}
+
+void council_serve(void *context, struct control *control, const struct control_request *request)
+{
+    struct cluster *cluster = context;
+    struct arena arena = ARENA_EMPTY;
+    struct ask ask;
+    if (!ask_decode(request->body, &arena, &ask)) {
+        answer(control,
+               &(struct answer){.kind = ANSWER_REFUSED,
+                                .words = TEXT("This is nothing that this version knows.")});
+    } else if (ask.kind == ASK_STEP) {
+        take_step(cluster, control, ask.step);
+    } else {
+        hear(cluster, request->source, &ask.report);
+        answer(control, &(struct answer){.kind = ANSWER_DONE});
+    }
+    arena_free(&arena);
+}
+
+/* ---- placing ------------------------------------------------------------------------------------------------------ */
+
+static void view_group(const struct cluster *cluster, uint64_t member, uint64_t epoch,
+                       const struct report_group *group, struct placement_view *view)
+{
+    const struct table *table = &cluster->table;
+    if (group->partition >= table->partition_count) {
+        return;
+    }
+    view->partitions[group->partition].leader = member;
+    view->partitions[group->partition].settled =
+        group->settled && epoch >= table->partitions[group->partition].changed;
+    for (unsigned i = 0; i < group->caught_up_count; i++) {
+        int place = table_find(table, group->caught_up[i]);
+        if (place >= 0) {
+            view->partitions[group->partition].caught_up |= members_one((unsigned)place);
+        }
+    }
+}
+
+static void view_member(struct cluster *cluster, unsigned place, int64_t now_us,
+                        struct placement_view *view)
+{
+    uint64_t id = cluster->table.members[place].id;
+    struct heard *heard = heard_of(cluster, id);
+    bool up = heard != NULL && heard->at_us != 0 &&
+              now_us - heard->at_us < (int64_t)CLUSTER_SILENT_MS * 1000;
+    if (heard == NULL) {
+        return;
+    }
+    if (up) {
+        view->reachable |= members_one(place);
+        heard->down_us = 0;
+        for (size_t i = 0; i < heard->report.group_count; i++) {
+            view_group(cluster, id, heard->report.epoch, &heard->report.groups[i], view);
+        }
+        return;
+    }
+    heard->down_us = heard->down_us == 0 ? now_us : heard->down_us;
+    if (cluster->table.members[place].state == MEMBER_DOWN &&
+        now_us - heard->down_us > cluster->config.replace_after_ms * 1000) {
+        view->overdue |= members_one(place);
+    }
+}
+
+static void place(struct cluster *cluster)
+{
+    static struct placement_view view; /* of the loop's thread; too large for its stack */
+    static const struct placement_limits LIMITS = {MOVES_MAX, MOVES_PER_MEMBER_MAX};
+    struct step steps[PLACEMENT_STEPS_MAX];
+    int64_t now_us = clock_monotonic_us();
+    view = (struct placement_view){.epoch = cluster->table.epoch};
+    for (unsigned i = 0; i < cluster->table.member_count; i++) {
+        view_member(cluster, i, now_us, &view);
+    }
+    unsigned count = placement_next(&cluster->table, &view, &LIMITS, steps);
+    for (unsigned i = 0; i < count; i++) {
+        LOG(LOG_INFO, "step", LOG_STRING("kind", step_kind_name(steps[i].kind)),
+            LOG_INT("partition", steps[i].partition), LOG_INT("epoch", (int64_t)steps[i].epoch));
+        cluster->proposing |= propose_step(cluster, NULL, &steps[i]);
+    }
+}
+
+/* The founder makes the first table. */
+static void found(struct cluster *cluster)
+{
+    struct arena arena = ARENA_EMPTY;
+    struct table *table = arena_alloc(&arena, sizeof *table);
+    if (table != NULL) {
+        table_found(cluster->uuid, (unsigned)cluster->config.partitions,
+                    (unsigned)cluster->config.replicas, cluster->node, &cluster->facts, table);
+        cluster->proposing = propose(cluster, NULL, board_founding(table, &arena));
+    }
+    arena_free(&arena);
+}
+
+void council_turn(struct cluster *cluster)
+{
+    bool leads = replica_status(cluster->council).ready;
+    int64_t now_us = clock_monotonic_us();
+    cluster->leads_since_us = !leads                         ? 0
+                              : cluster->leads_since_us == 0 ? now_us
+                                                             : cluster->leads_since_us;
+    if (!leads || cluster->proposing) {
+        return;
+    }
+    if (cluster->table.epoch == 0) {
+        if (cluster->founds) {
+            found(cluster);
+        }
+        return;
+    }
+    /* Who has only begun to lead hears of everybody before it calls anybody down. */
+    if (now_us - cluster->leads_since_us > (int64_t)CLUSTER_SILENT_MS * 1000 / 2 ||
+        cluster->table.member_count == 1) {
+        place(cluster);
+    }
+}

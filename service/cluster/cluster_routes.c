@@ -1,0 +1,168 @@
+#include "service/cluster/cluster_state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* What other threads may ask: a copy of the table, and who leads what as far as is known. */
+struct routes {
+    struct table table;
+    uint64_t leaders
+        [PARTITIONS_MAX]; /* as heard: from our replicas, or from who was wrongly asked; 0: unknown */
+};
+
+/* Who leads the partition, by the best that is known here: our own replica, what was heard, what the table prefers. */
+static uint64_t leader_of(const struct routes *routes, int64_t partition)
+{
+    const struct table_partition *wanted = &routes->table.partitions[partition];
+    uint64_t heard = routes->leaders[partition];
+    return heard != 0 ? heard : wanted->leader;
+}
+
+void routes_publish(struct cluster *cluster)
+{
+    pthread_mutex_lock(&cluster->mu);
+    if (cluster->routes == NULL && !cluster->forgotten) {
+        cluster->routes = calloc(1, sizeof *cluster->routes);
+    }
+    if (cluster->routes != NULL) {
+        cluster->routes->table = cluster->table;
+    }
+    pthread_mutex_unlock(&cluster->mu);
+}
+
+void routes_forget(struct cluster *cluster)
+{
+    pthread_mutex_lock(&cluster->mu);
+    free(cluster->routes);
+    cluster->routes = NULL;
+    cluster->forgotten = true;
+    pthread_mutex_unlock(&cluster->mu);
+}
+
+void routes_led(struct cluster *cluster, int64_t partition, uint64_t leader)
+{
+    pthread_mutex_lock(&cluster->mu);
+    struct routes *routes = cluster->routes;
+    if (routes != NULL) {
+        routes->leaders[partition] = leader;
+    }
+    pthread_mutex_unlock(&cluster->mu);
+}
+
+/* What our own replicas know; once in each turn. */
+void routes_follow(struct cluster *cluster)
+{
+    pthread_mutex_lock(&cluster->mu);
+    struct routes *routes = cluster->routes;
+    for (unsigned i = 0; routes != NULL && i < cluster->table.partition_count; i++) {
+        const struct seat *seat = &cluster->seats[i];
+        if (seat->hosted != NULL && !seat->closing) {
+            routes->leaders[i] = hosted_leader(seat->hosted);
+        }
+    }
+    pthread_mutex_unlock(&cluster->mu);
+}
+
+bool cluster_owner_of(struct cluster *cluster, int64_t partition, struct cluster_owner *ret)
+{
+    pthread_mutex_lock(&cluster->mu);
+    const struct routes *routes = cluster->routes;
+    int place = -1;
+    if (routes != NULL && routes->table.epoch != 0) {
+        place = table_find(&routes->table, leader_of(routes, partition));
+    }
+    if (place >= 0) {
+        const struct member_facts *facts = &routes->table.members[place].facts;
+        memcpy(ret->name, facts->name, sizeof ret->name);
+        memcpy(ret->url, facts->url, sizeof ret->url);
+        ret->self = routes->table.members[place].id == cluster->node;
+        ret->epoch = (int64_t)routes->table.epoch;
+    }
+    pthread_mutex_unlock(&cluster->mu);
+    return place >= 0;
+}
+
+void cluster_hint(struct cluster *cluster, int64_t partition, struct text name)
+{
+    pthread_mutex_lock(&cluster->mu);
+    struct routes *routes = cluster->routes;
+    uint64_t leader = 0;
+    for (unsigned i = 0; routes != NULL && i < routes->table.member_count; i++) {
+        const struct member *member = &routes->table.members[i];
+        if (text_given(name) && text_equal(name, text_of(member->facts.name))) {
+            leader = member->id;
+        }
+    }
+    if (routes != NULL) {
+        routes->leaders[partition] = leader;
+    }
+    pthread_mutex_unlock(&cluster->mu);
+}
+
+bool cluster_ready(struct cluster *cluster)
+{
+    pthread_mutex_lock(&cluster->mu);
+    const struct routes *routes = cluster->routes;
+    int place = routes == NULL ? -1 : table_find(&routes->table, cluster->node);
+    bool ready = place >= 0 && routes->table.members[place].state == MEMBER_ACTIVE;
+    pthread_mutex_unlock(&cluster->mu);
+    return ready;
+}
+
+/* ---- the ring, for handlers --------------------------------------------------------------------------------------- */
+
+static bool view_members(const struct table *table, struct arena *arena, struct ring_view *ret)
+{
+    struct ring_member *members = arena_zalloc(arena, table->member_count, sizeof *members);
+    for (unsigned i = 0; members != NULL && i < table->member_count; i++) {
+        const struct member *member = &table->members[i];
+        members[i] = (struct ring_member){
+            .id = arena_format(arena, "%016llx", (unsigned long long)member->id),
+            .name = arena_copy(arena, text_of(member->facts.name)),
+            .url = arena_copy(arena, text_of(member->facts.url)),
+            .weight = member->facts.weight,
+            .state = text_of(member_state_name(member->state))};
+    }
+    ret->members = members;
+    ret->member_count = table->member_count;
+    return members != NULL;
+}
+
+static bool view_place(const struct routes *routes, unsigned partition, struct arena *arena,
+                       struct ring_place *ret)
+{
+    const struct table *table = &routes->table;
+    const struct table_partition *wanted = &table->partitions[partition];
+    size_t *replicas = arena_zalloc(arena, wanted->slot_count, sizeof *replicas);
+    int owner = table_find(table, leader_of(routes, partition));
+    owner = owner >= 0 ? owner : table_find(table, wanted->leader);
+    for (unsigned i = 0; replicas != NULL && i < wanted->slot_count; i++) {
+        replicas[i] = (size_t)table_find(table, wanted->slots[i].member);
+    }
+    *ret = (struct ring_place){(size_t)owner, replicas, wanted->slot_count};
+    return replicas != NULL;
+}
+
+static bool view(const struct routes *routes, struct arena *arena, struct ring_view *ret)
+{
+    const struct table *table = &routes->table;
+    struct ring_place *places = arena_zalloc(arena, table->partition_count, sizeof *places);
+    bool whole = places != NULL && view_members(table, arena, ret);
+    for (unsigned i = 0; whole && i < table->partition_count; i++) {
+        whole = view_place(routes, i, arena, &places[i]);
+    }
+    ret->epoch = (int64_t)table->epoch;
+    ret->replica_count = table->replica_count;
+    ret->partitions = places;
+    ret->partition_count = table->partition_count;
+    return whole;
+}
+
+bool cluster_ring(struct cluster *cluster, struct arena *arena, struct ring_view *ret)
+{
+    pthread_mutex_lock(&cluster->mu);
+    const struct routes *routes = cluster->routes;
+    bool known = routes != NULL && routes->table.epoch != 0 && view(routes, arena, ret);
+    pthread_mutex_unlock(&cluster->mu);
+    return known;
+}

@@ -1,0 +1,145 @@
+/*
+ * What a node's part in a cluster is made of, for the files that make it up:
+ *
+ *     cluster.c         its life: founding, coming back, stopping; what others ask
+ *     cluster_join.c    joining
+ *     cluster_seats.c   the partitions that are held here: opened and closed as the table says
+ *     cluster_steer.c   as leader of a group: its membership is made what the table says; reports
+ *     cluster_council.c as leader of group 0: steps are taken in, and placed
+ *     cluster_routes.c  who owns what, for the other threads
+ *
+ * Everything belongs to the loop's thread but what cluster_routes.c guards.
+ */
+#ifndef RINGHOLD_SERVICE_CLUSTER_CLUSTER_STATE_H
+#define RINGHOLD_SERVICE_CLUSTER_CLUSTER_STATE_H
+
+#include "service/cluster/ask.h"
+#include "service/cluster/board.h"
+#include "service/cluster/cluster.h"
+#include "service/cluster/hosted.h"
+#include "service/cluster/proxy.h"
+#include "service/cluster/transport.h"
+
+enum {
+    CLUSTER_PATH_BYTES = 1280,
+    CLUSTER_TURN_MS = 100,       /* how often the table is looked at */
+    CLUSTER_REPORT_MS = 500,     /* how often a member reports */
+    CLUSTER_SILENT_MS = 3000,    /* a member that was not heard of for so long is down */
+    CLUSTER_REOPEN_MS = 1000,    /* after a replica had to stop */
+    CLUSTER_HAND_OVER_MS = 5000, /* after who should lead did not come to: it may be gone */
+    CLUSTER_TOKEN_DIGITS = 64
+};
+
+/* A partition's place on this node. */
+struct seat {
+    struct cluster *cluster;
+    struct partition *partition;
+    struct hosted *hosted; /* NULL: it is not held */
+    bool closing;
+    bool drops;           /* its data goes when it is closed: the table says that it is elsewhere */
+    int64_t reopen_us;    /* it had to stop, and is opened again then */
+    bool changing;        /* a change of its membership is under way */
+    int64_t hand_over_us; /* not before then: the last one went nowhere */
+};
+
+/* What group 0's leader last heard of a member. */
+struct heard {
+    uint64_t member;
+    int64_t at_us;   /* monotonic; 0: never */
+    int64_t down_us; /* since when it has been down, 0: it is not */
+    struct report report;
+    struct arena arena; /* of the report's groups */
+};
+
+struct cluster {
+    struct config_cluster config;
+    struct cluster_hooks hooks;
+    char data_dir[CLUSTER_PATH_BYTES];
+    uint64_t node;
+    struct member_facts facts;
+    unsigned char uuid[CLUSTER_UUID_BYTES];
+    unsigned char seed[CLUSTER_SEED_BYTES];
+    char secret[PEER_SECRET_BYTES_MAX + 1];
+    size_t secret_len;
+    char token[CLUSTER_TOKEN_DIGITS + 1];
+    bool founds;
+    bool known;   /* from an earlier life */
+    bool refused; /* joining is of no use */
+    bool turns;   /* the timer is there */
+    char join_peer[MEMBER_ADDRESS_BYTES_MAX + 1];
+
+    struct uvloop *loop;
+    struct proxy *proxy;
+    struct transport *transport;
+    struct board *board;
+    struct replica *council; /* group 0 */
+    bool council_changing;
+    int64_t leads_since_us; /* group 0; 0: it does not */
+    uv_timer_t timer;
+    int64_t reported_us;
+    bool stopping;
+    struct errand *stop; /* who waits for all to be closed */
+    int open_parts;      /* seats that are being closed */
+    void (*seats_closed)(struct cluster *cluster);
+
+    struct table table; /* a copy; epoch 0: none yet */
+    struct partitions partitions;
+    struct seat *seats;
+    struct heard heard[MEMBERS_MAX];
+    bool proposing; /* a step of ours is under way in group 0 */
+
+    pthread_mutex_t mu;
+    struct routes *routes; /* guarded by mu */
+    bool forgotten;        /* guarded by mu: and they stay so */
+};
+
+/* Something that another thread has done on the loop's, and waits for. */
+struct errand {
+    struct uvloop_task task;
+    void (*run)(struct errand *errand);
+    struct cluster *cluster;
+    char *why; /* CLUSTER_WHY_BYTES */
+    bool good;
+    bool done; /* guarded by mu */
+    pthread_mutex_t mu;
+    pthread_cond_t over;
+};
+
+/* cluster.c: `run` calls errand_over, perhaps later; true when it went well. Not from the loop's thread. */
+bool go_on_errand(struct cluster *cluster, void (*run)(struct errand *errand), char *why);
+void errand_over(struct errand *errand, bool good);
+void cluster_wait_ms(int64_t ms);
+
+/* cluster_join.c: asks the member that --join names to be taken in; false with a sentence. Not from the loop's thread. */
+bool cluster_join(struct cluster *cluster, char *why);
+
+/* cluster_seats.c: opens and closes what the table says; true when all is as it says. */
+void seats_settle(struct cluster *cluster);
+/* Closes all; cluster->open_parts counts those that are left. */
+void seats_close(struct cluster *cluster, void (*closed)(struct cluster *cluster));
+bool seats_lead(const struct cluster *cluster);
+
+/* cluster_steer.c */
+void steer_groups(struct cluster *cluster);
+void steer_report(struct cluster *cluster);
+
+/* cluster_council.c */
+void council_serve(void *context, struct control *control, const struct control_request *request);
+void council_turn(struct cluster *cluster);
+/* What this member itself has to say. */
+void council_take(struct cluster *cluster, const struct ask *ask);
+
+/* cluster_routes.c */
+void routes_publish(struct cluster *cluster);
+/* From now on nobody is known to own anything. */
+void routes_forget(struct cluster *cluster);
+/* What our own replicas know of their leaders; once in each turn. */
+void routes_follow(struct cluster *cluster);
+/* A leader has changed. */
+void routes_led(struct cluster *cluster, int64_t partition, uint64_t leader);
+
+/* The member's peer address, split. False when it is none. */
+bool cluster_split_peer(const char *peer, char ret_host[MEMBER_ADDRESS_BYTES_MAX + 1],
+                        uint16_t *ret_port);
+
+#endif

@@ -1,0 +1,446 @@
+#include "service/cluster/hosted_state.h"
+
+#include "db/codec.h"
+#include "service/log.h"
+#include "service/metrics.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    BATCHES_MAX =
+        4,          /* under way at a time: so few that what arrives meanwhile makes a larger one */
+    IDLE_MS = 60000 /* how often a TICK is looked for when none is due */
+};
+
+static const struct events NO_EVENTS = {NULL, 0, 0};
+
+/* ---- jobs --------------------------------------------------------------------------------------------------------- */
+
+static void finish_all(struct job *jobs)
+{
+    while (jobs != NULL) {
+        struct job *next = jobs->next; /* the job is its maker's again as soon as it is done */
+        jobs->done(jobs);
+        jobs = next;
+    }
+}
+
+static void refuse_all(struct job *jobs, enum status status)
+{
+    for (struct job *job = jobs; job != NULL; job = job->next) {
+        *job->result = (struct result){.status = status, .stamp = job->command->stamp};
+    }
+    finish_all(jobs);
+}
+
+static struct job *take_locked(struct hosted *hosted, size_t count_max, size_t *ret_count)
+{
+    struct job *first = hosted->first;
+    struct job **end = &hosted->first;
+    size_t count = 0;
+    while (*end != NULL && count < count_max) {
+        end = &(*end)->next;
+        count++;
+    }
+    struct job *rest = *end;
+    *end = NULL;
+    hosted->first = rest;
+    if (rest == NULL) {
+        hosted->last = &hosted->first;
+    }
+    hosted->queued -= count;
+    *ret_count = count;
+    return count == 0 ? NULL : first;
+}
+
+/* Puts jobs back at the front, in their order. */
+static void put_back(struct hosted *hosted, struct job *jobs, size_t count)
+{
+    struct job **end = &jobs;
+    if (jobs == NULL) {
+        return;
+    }
+    while (*end != NULL) {
+        end = &(*end)->next;
+    }
+    pthread_mutex_lock(&hosted->mu);
+    *end = hosted->first;
+    if (hosted->first == NULL) {
+        hosted->last = end;
+    }
+    hosted->first = jobs;
+    hosted->queued += count;
+    pthread_mutex_unlock(&hosted->mu);
+}
+
+/* Answers what was submitted and is in no batch yet. */
+static void refuse_queue(struct hosted *hosted, enum status status)
+{
+    size_t count;
+    pthread_mutex_lock(&hosted->mu);
+    struct job *jobs = take_locked(hosted, SIZE_MAX, &count);
+    pthread_mutex_unlock(&hosted->mu);
+    refuse_all(jobs, status);
+    hosted->hooks.batch_done(hosted->hooks.context, &NO_EVENTS);
+}
+
+enum status hosted_submit(struct hosted *hosted, struct job *job)
+{
+    job->next = NULL;
+    if (!atomic_load(&hosted->leads)) {
+        return STATUS_NOT_OWNER;
+    }
+    pthread_mutex_lock(&hosted->mu);
+    bool refusing = hosted->refusing;
+    bool room = hosted->queued < COMMITTER_QUEUE_MAX;
+    bool post = false;
+    if (!refusing && room) {
+        *hosted->last = job;
+        hosted->last = &job->next;
+        hosted->queued++;
+        post = !hosted->posted;
+        hosted->posted = true;
+    }
+    pthread_mutex_unlock(&hosted->mu);
+    if (post && !uvloop_post(hosted->loop, &hosted->task)) {
+        /* The loop has stopped for good; closing the replica has refused the queue, or is about to. */
+        return STATUS_OK;
+    }
+    return refusing ? STATUS_NOT_OWNER : room ? STATUS_OK : STATUS_OVERLOADED;
+}
+
+/* ---- batches ------------------------------------------------------------------------------------------------------ */
+
+static bool tick_is_due(const struct hosted *hosted)
+{
+    struct due due = machine_due(hosted->place.machine);
+    struct stamp now = clock_now(hosted->place.clock);
+    return due.wall_ms <= now.now_ms || due.lease_ms <= now.lease_now_ms;
+}
+
+static void on_timer(uv_timer_t *timer);
+
+/* The timer is set for when a TICK is due. */
+static void set_timer(struct hosted *hosted)
+{
+    struct due due = machine_due(hosted->place.machine);
+    struct stamp now = clock_now(hosted->place.clock);
+    int64_t wall_ms = due.wall_ms == INT64_MAX ? IDLE_MS : due.wall_ms - now.now_ms;
+    int64_t lease_ms = due.lease_ms == INT64_MAX ? IDLE_MS : due.lease_ms - now.lease_now_ms;
+    int64_t soonest = wall_ms < lease_ms ? wall_ms : lease_ms;
+    soonest = soonest < 1 ? 1 : soonest < IDLE_MS ? soonest : IDLE_MS;
+    if (!hosted->closing) {
+        uv_timer_start(&hosted->timer, on_timer, (uint64_t)soonest, 0);
+    }
+}
+
+static void free_batch(struct batch *batch)
+{
+    arena_free(&batch->arena);
+    free(batch);
+}
+
+/* The entry of a batch; absent when memory ran out. */
+static struct text encode(struct batch *batch)
+{
+    const struct command **commands =
+        arena_alloc(&batch->arena, (batch->count + 1) * sizeof(struct command *));
+    size_t count = 0;
+    if (commands == NULL) {
+        return TEXT_ABSENT;
+    }
+    for (struct job *job = batch->jobs; job != NULL; job = job->next) {
+        commands[count++] = job->command;
+    }
+    if (batch->ticks) {
+        commands[count++] = &batch->tick;
+    }
+    return batch_encode(commands, count, &batch->arena);
+}
+
+/* Cuts the batch to its first half. Returns the rest. */
+static struct job *halve(struct batch *batch, size_t *ret_count)
+{
+    struct job **cut = &batch->jobs;
+    size_t keep = batch->count / 2;
+    for (size_t i = 0; i < keep; i++) {
+        cut = &(*cut)->next;
+    }
+    struct job *rest = *cut;
+    *cut = NULL;
+    *ret_count = batch->count - keep;
+    batch->count = keep;
+    return rest;
+}
+
+static struct text encode_within_bounds(struct batch *batch)
+{
+    struct text entry = encode(batch);
+    while (entry.len > REPLICA_ENTRY_BYTES_MAX && batch->count > 1) {
+        size_t count;
+        struct job *rest = halve(batch, &count);
+        put_back(batch->hosted, rest, count);
+        arena_clear(&batch->arena);
+        entry = encode(batch);
+    }
+    return entry;
+}
+
+static enum status status_of(enum replica_outcome outcome)
+{
+    switch (outcome) {
+    case REPLICA_NOT_LEADER:
+    case REPLICA_STOPPED:
+        return STATUS_NOT_OWNER;
+    case REPLICA_BUSY:
+        return STATUS_OVERLOADED;
+    case REPLICA_NO_SPACE:
+        return STATUS_STORAGE_UNAVAILABLE;
+    case REPLICA_UNKNOWN:
+        return STATUS_OUTCOME_UNKNOWN;
+    case REPLICA_PENDING:
+    case REPLICA_COMMITTED:
+        break;
+    }
+    return STATUS_OK;
+}
+
+static void propose_some(struct hosted *hosted);
+
+static void on_done(void *context, enum replica_outcome outcome)
+{
+    struct batch *batch = context;
+    struct hosted *hosted = batch->hosted;
+    hosted->batches--;
+    if (outcome == REPLICA_COMMITTED) {
+        finish_all(batch->jobs); /* apply has filled the results */
+    } else {
+        refuse_all(batch->jobs, status_of(outcome));
+    }
+    atomic_store(&hosted->storage_ok, outcome != REPLICA_NO_SPACE);
+    hosted->hooks.batch_done(hosted->hooks.context, &NO_EVENTS);
+    metrics_batch(batch->count, 0, clock_monotonic_us() - batch->begun_us,
+                  outcome != REPLICA_COMMITTED);
+    free_batch(batch);
+    propose_some(hosted);
+}
+
+static struct batch *make_batch(struct hosted *hosted, bool ticks)
+{
+    struct batch *batch = calloc(1, sizeof *batch);
+    if (batch == NULL) {
+        return NULL;
+    }
+    *batch = (struct batch){.hosted = hosted,
+                            .ticks = ticks,
+                            .tick = {.kind = COMMAND_TICK,
+                                     .stamp = clock_now(hosted->place.clock),
+                                     .tick = {TICK_STEPS_MAX}},
+                            .begun_us = clock_monotonic_us()};
+    pthread_mutex_lock(&hosted->mu);
+    batch->jobs = take_locked(hosted, BATCH_COMMANDS_MAX, &batch->count);
+    pthread_mutex_unlock(&hosted->mu);
+    return batch;
+}
+
+/* Proposes what waits as one entry. */
+static void propose(struct hosted *hosted, bool ticks)
+{
+    struct batch *batch = make_batch(hosted, ticks);
+    if (batch == NULL) {
+        refuse_queue(hosted, STATUS_OUT_OF_MEMORY);
+        return;
+    }
+    struct text entry = encode_within_bounds(batch);
+    enum replica_outcome outcome =
+        text_given(entry) ? replica_propose(hosted->replica, entry, batch, on_done) : REPLICA_BUSY;
+    if (outcome == REPLICA_PENDING) {
+        hosted->batches++;
+        return;
+    }
+    refuse_all(batch->jobs, status_of(outcome));
+    hosted->hooks.batch_done(hosted->hooks.context, &NO_EVENTS);
+    free_batch(batch);
+}
+
+static void propose_some(struct hosted *hosted)
+{
+    bool more = !hosted->closing && atomic_load(&hosted->leads);
+    while (more && hosted->batches < BATCHES_MAX) {
+        bool ticks = hosted->batches == 0 && tick_is_due(hosted);
+        more = hosted_queued(hosted) > 0;
+        if (more || ticks) {
+            propose(hosted, ticks);
+        }
+    }
+    if (atomic_load(&hosted->leads)) {
+        set_timer(hosted);
+    }
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    propose_some(timer->data);
+}
+
+static void on_task(struct uvloop_task *task)
+{
+    struct hosted *hosted = (struct hosted *)((char *)task - offsetof(struct hosted, task));
+    pthread_mutex_lock(&hosted->mu);
+    hosted->posted = false;
+    pthread_mutex_unlock(&hosted->mu);
+    propose_some(hosted);
+}
+
+/* ---- the replica's news ------------------------------------------------------------------------------------------- */
+
+static void on_changed(void *context, const struct replica_status *status)
+{
+    struct hosted *hosted = context;
+    atomic_store(&hosted->leader, status->leader);
+    bool led = atomic_load(&hosted->leads);
+    if (status->ready == led) {
+        return;
+    }
+    if (status->ready) {
+        /* Lease time goes on from where the state stopped, by this node's monotonic clock. */
+        struct counters counters = machine_counters(hosted->place.machine);
+        clock_start(hosted->place.clock, counters.wall_ms, counters.lease_ms);
+    }
+    atomic_store(&hosted->leads, status->ready);
+    if (!status->ready) {
+        uv_timer_stop(&hosted->timer);
+        refuse_queue(hosted, STATUS_NOT_OWNER);
+    }
+    hosted->hooks.led(hosted->hooks.context, hosted->place.partition, status->ready);
+    propose_some(hosted);
+}
+
+static void on_stopped(void *context, const char *why)
+{
+    struct hosted *hosted = context;
+    atomic_store(&hosted->leads, false);
+    atomic_store(&hosted->storage_ok, false);
+    refuse_queue(hosted, STATUS_NOT_OWNER);
+    hosted->hooks.stopped(hosted->hooks.context, hosted->place.partition, why);
+}
+
+/* ---- its life ----------------------------------------------------------------------------------------------------- */
+
+static struct hosted *make(struct uvloop *loop, const struct hosted_place *place,
+                           struct hosted_hooks hooks)
+{
+    struct hosted *hosted = calloc(1, sizeof *hosted);
+    if (hosted == NULL) {
+        return NULL;
+    }
+    hosted->place = *place;
+    hosted->hooks = hooks;
+    hosted->loop = loop;
+    hosted->task.run = on_task;
+    hosted->last = &hosted->first;
+    hosted->counters = machine_counters(place->machine);
+    snprintf(hosted->database, sizeof hosted->database, "%s", place->database);
+    pthread_mutex_init(&hosted->mu, NULL);
+    atomic_init(&hosted->storage_ok, true);
+    uv_timer_init(uvloop_uv(loop), &hosted->timer);
+    hosted->timer.data = hosted;
+    return hosted;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct hosted *hosted = handle->data;
+    void (*closed)(void *context) = hosted->closed;
+    void *context = hosted->closed_context;
+    arena_free(&hosted->applying);
+    pthread_mutex_destroy(&hosted->mu);
+    free(hosted);
+    if (closed != NULL) {
+        closed(context);
+    }
+}
+
+bool hosted_open(struct uvloop *loop, struct transport *transport, const struct hosted_place *place,
+                 struct hosted_hooks hooks, struct hosted **ret, char ret_why[256])
+{
+    struct hosted *hosted = make(loop, place, hooks);
+    if (hosted == NULL) {
+        snprintf(ret_why, 256, "out of memory");
+        return false;
+    }
+    struct replica_config config = {.group = (uint64_t)place->partition +
+                                             1, /* group 0 keeps the table */
+                                    .node = place->node,
+                                    .dir = place->log_dir,
+                                    .machine = hosted_machine(hosted),
+                                    .hooks = {on_changed, on_stopped, hosted},
+                                    .founders = place->founds ? &place->node : NULL,
+                                    .founder_count = place->founds};
+    if (!replica_open(uvloop_uv(loop), transport, &config, &hosted->replica, ret_why)) {
+        hosted->closing = true;
+        uv_close((uv_handle_t *)&hosted->timer, on_timer_closed);
+        return false;
+    }
+    *ret = hosted;
+    return true;
+}
+
+static void on_replica_closed(void *context)
+{
+    struct hosted *hosted = context;
+    uv_close((uv_handle_t *)&hosted->timer, on_timer_closed);
+}
+
+void hosted_close(struct hosted *hosted, void (*closed)(void *context), void *context)
+{
+    hosted->closing = true;
+    hosted->closed = closed;
+    hosted->closed_context = context;
+    atomic_store(&hosted->leads, false);
+    pthread_mutex_lock(&hosted->mu);
+    hosted->refusing = true;
+    pthread_mutex_unlock(&hosted->mu);
+    uv_timer_stop(&hosted->timer);
+    refuse_queue(hosted, STATUS_NOT_OWNER);
+    replica_close(hosted->replica, on_replica_closed, hosted);
+}
+
+/* ---- asking ------------------------------------------------------------------------------------------------------- */
+
+bool hosted_leads(struct hosted *hosted)
+{
+    return atomic_load(&hosted->leads);
+}
+
+uint64_t hosted_leader(struct hosted *hosted)
+{
+    return atomic_load(&hosted->leader);
+}
+
+struct counters hosted_counters(struct hosted *hosted)
+{
+    pthread_mutex_lock(&hosted->mu);
+    struct counters counters = hosted->counters;
+    pthread_mutex_unlock(&hosted->mu);
+    return counters;
+}
+
+size_t hosted_queued(struct hosted *hosted)
+{
+    pthread_mutex_lock(&hosted->mu);
+    size_t queued = hosted->queued;
+    pthread_mutex_unlock(&hosted->mu);
+    return queued;
+}
+
+bool hosted_storage_ok(struct hosted *hosted)
+{
+    return atomic_load(&hosted->storage_ok);
+}
+
+struct replica *hosted_replica(struct hosted *hosted)
+{
+    return hosted->replica;
+}

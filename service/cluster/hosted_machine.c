@@ -1,0 +1,164 @@
+#include "service/cluster/hosted_state.h"
+
+#include "db/codec.h"
+#include "db/snapshot.h"
+#include "service/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static void apply_own(struct machine *machine, struct batch *batch)
+{
+    struct result result;
+    for (struct job *job = batch->jobs; job != NULL; job = job->next) {
+        machine_apply(machine, job->command, job->arena, job->result);
+    }
+    if (batch->ticks) {
+        machine_apply(machine, &batch->tick, &batch->arena, &result);
+    }
+}
+
+static bool apply_others(struct machine *machine, struct text entry, struct arena *arena)
+{
+    struct commands commands;
+    struct result result;
+    if (!batch_decode(entry, arena, &commands)) {
+        return false;
+    }
+    for (size_t i = 0; i < commands.count; i++) {
+        machine_apply(machine, &commands.at[i], arena, &result);
+    }
+    return true;
+}
+
+static bool on_apply(void *context, struct text entry, uint64_t index, uint64_t term,
+                     void *proposal)
+{
+    struct hosted *hosted = context;
+    struct machine *machine = hosted->place.machine;
+    struct arena *arena = proposal != NULL ? &((struct batch *)proposal)->arena : &hosted->applying;
+    struct events events = {NULL, 0, 0};
+    machine_begin(machine, arena);
+    machine_note_entry(machine, (int64_t)index, (int64_t)term);
+    bool understood = true;
+    if (proposal != NULL) {
+        apply_own(machine, proposal);
+    } else {
+        understood = apply_others(machine, entry, arena);
+    }
+    enum status status = understood ? machine_commit(machine, &events) : STATUS_INTERNAL;
+    if (!understood) {
+        machine_abandon(machine);
+    }
+    bool stored = status == STATUS_OK;
+    atomic_store(&hosted->storage_ok, stored);
+    if (stored) {
+        pthread_mutex_lock(&hosted->mu);
+        hosted->counters = machine_counters(machine);
+        pthread_mutex_unlock(&hosted->mu);
+        hosted->hooks.batch_done(hosted->hooks.context, &events);
+    } else {
+        LOG(LOG_ERROR, "entry-not-applied", LOG_INT("partition", hosted->place.partition),
+            LOG_INT("index", (int64_t)index),
+            LOG_STRING("error", understood ? machine_failure(machine) : "not an entry of ours"));
+    }
+    arena_clear(&hosted->applying);
+    return stored;
+}
+
+static void on_applied(void *context, uint64_t *ret_index, uint64_t *ret_term)
+{
+    struct hosted *hosted = context;
+    struct counters counters = machine_counters(hosted->place.machine);
+    *ret_index = (uint64_t)counters.applied_index;
+    *ret_term = (uint64_t)counters.applied_term;
+}
+
+static bool sync_file(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return errno == ENOENT;
+    }
+    bool synced = fdatasync(fd) == 0;
+    close(fd);
+    return synced;
+}
+
+/* The machine writes without syncing: what it has committed is in the log beside the file, or in the file. */
+static bool on_sync(void *context)
+{
+    struct hosted *hosted = context;
+    char wal[HOSTED_PATH_BYTES + 8];
+    snprintf(wal, sizeof wal, "%s-wal", hosted->database);
+    return sync_file(wal) && sync_file(hosted->database);
+}
+
+static bool read_file(const char *path, void **ret_bytes, size_t *ret_count)
+{
+    FILE *file = fopen(path, "re");
+    long len = file != NULL && fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
+    void *bytes = len > 0 ? malloc((size_t)len) : NULL;
+    bool whole = bytes != NULL && fseek(file, 0, SEEK_SET) == 0 &&
+                 fread(bytes, 1, (size_t)len, file) == (size_t)len;
+    if (file != NULL) {
+        fclose(file);
+    }
+    if (!whole) {
+        free(bytes);
+        return false;
+    }
+    *ret_bytes = bytes;
+    *ret_count = (size_t)len;
+    return true;
+}
+
+/* An image is a copy of the file. */
+static bool on_image(void *context, void **ret_bytes, size_t *ret_count)
+{
+    struct hosted *hosted = context;
+    char copy[HOSTED_PATH_BYTES + 16], why[SNAPSHOT_WHY_BYTES] = "it cannot be read";
+    snprintf(copy, sizeof copy, "%s.image", hosted->database);
+    unlink(copy);
+    bool made = snapshot_copy(hosted->database, copy, why) == STATUS_OK &&
+                read_file(copy, ret_bytes, ret_count);
+    unlink(copy);
+    if (!made) {
+        LOG(LOG_ERROR, "image-not-made", LOG_INT("partition", hosted->place.partition),
+            LOG_STRING("error", why));
+    }
+    return made;
+}
+
+static bool write_file(const char *path, struct text bytes)
+{
+    FILE *file = fopen(path, "we");
+    bool written = file != NULL && fwrite(bytes.at, 1, bytes.len, file) == bytes.len;
+    return file != NULL && fclose(file) == 0 && written;
+}
+
+static bool on_install(void *context, struct text image)
+{
+    struct hosted *hosted = context;
+    struct snapshot_info info;
+    char copy[HOSTED_PATH_BYTES + 16], why[SNAPSHOT_WHY_BYTES] = "it cannot be written";
+    snprintf(copy, sizeof copy, "%s.install", hosted->database);
+    bool good = write_file(copy, image) && snapshot_look(copy, true, &info, why) == STATUS_OK;
+    bool newer = good && info.applied_index > machine_counters(hosted->place.machine).applied_index;
+    if (newer) {
+        good = machine_install(hosted->place.machine, copy, why) == STATUS_OK && on_sync(hosted);
+    }
+    unlink(copy);
+    LOG(good ? LOG_INFO : LOG_ERROR, good ? "image-installed" : "image-not-installed",
+        LOG_INT("partition", hosted->place.partition), LOG_INT("bytes", (int64_t)image.len),
+        LOG_STRING("error", good ? NULL : why));
+    return good;
+}
+
+struct replica_machine hosted_machine(struct hosted *hosted)
+{
+    return (struct replica_machine){hosted, on_apply, on_applied, on_sync, on_image, on_install};
+}

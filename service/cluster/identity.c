@@ -1,0 +1,127 @@
+#include "service/cluster/identity.h"
+
+#include "service/datadir.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+enum { PATH_BYTES = 1400 };
+
+static void path_of(const char *data_dir, const char *suffix, char ret[PATH_BYTES])
+{
+    snprintf(ret, PATH_BYTES, "%.1300s/cluster%s", data_dir, suffix);
+}
+
+static bool scan_hex(FILE *file, const char *name, unsigned char *ret, size_t count)
+{
+    char word[32];
+    if (fscanf(file, "%31s", word) != 1 || strcmp(word, name) != 0 || fgetc(file) != ' ') {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        unsigned byte;
+        if (fscanf(file, "%2x", &byte) != 1) {
+            return false;
+        }
+        ret[i] = (unsigned char)byte;
+    }
+    return true;
+}
+
+static void print_hex(FILE *file, const char *name, const unsigned char *bytes, size_t count)
+{
+    fprintf(file, "%s ", name);
+    for (size_t i = 0; i < count; i++) {
+        fprintf(file, "%02x", bytes[i]);
+    }
+    fputc('\n', file);
+}
+
+enum identity_found identity_read(const char *data_dir, struct identity *ret, char *ret_why)
+{
+    char path[PATH_BYTES];
+    int founder = 0;
+    path_of(data_dir, "", path);
+    FILE *file = fopen(path, "re");
+    if (file == NULL && errno == ENOENT) {
+        return IDENTITY_NONE;
+    }
+    bool whole = file != NULL && scan_hex(file, "cluster", ret->uuid, sizeof ret->uuid) &&
+                 scan_hex(file, "seed", ret->seed, sizeof ret->seed) &&
+                 fscanf(file, " partitions %u replicas %u founder %d", &ret->partitions,
+                        &ret->replicas, &founder) == 3 &&
+                 ret->partitions >= 1 && ret->partitions <= PARTITIONS_MAX &&
+                 (ret->partitions & (ret->partitions - 1)) == 0;
+    ret->founder = founder == 1;
+    if (file != NULL) {
+        fclose(file);
+    }
+    if (!whole) {
+        snprintf(ret_why, CLUSTER_WHY_BYTES,
+                 "%.300s cannot be read; take the data directory out of the way and join anew",
+                 path);
+    }
+    return whole ? IDENTITY_THERE : IDENTITY_BROKEN;
+}
+
+bool identity_write(const char *data_dir, const struct identity *identity, char *ret_why)
+{
+    char path[PATH_BYTES], made[PATH_BYTES];
+    path_of(data_dir, "", path);
+    path_of(data_dir, ".tmp", made);
+    FILE *file = fopen(made, "we");
+    bool written = file != NULL;
+    if (written) {
+        print_hex(file, "cluster", identity->uuid, sizeof identity->uuid);
+        print_hex(file, "seed", identity->seed, sizeof identity->seed);
+        fprintf(file, "partitions %u\nreplicas %u\nfounder %d\n", identity->partitions,
+                identity->replicas, identity->founder);
+        written = fflush(file) == 0 && fsync(fileno(file)) == 0;
+        written = fclose(file) == 0 && written;
+    }
+    written = written && rename(made, path) == 0 && datadir_sync(data_dir);
+    if (!written) {
+        snprintf(ret_why, CLUSTER_WHY_BYTES, "cannot write %.300s: %s", path, strerror(errno));
+    }
+    return written;
+}
+
+bool identity_make(unsigned char uuid[CLUSTER_UUID_BYTES], unsigned char seed[CLUSTER_SEED_BYTES],
+                   char *ret_why)
+{
+    bool made = getrandom(uuid, CLUSTER_UUID_BYTES, 0) == CLUSTER_UUID_BYTES &&
+                getrandom(seed, CLUSTER_SEED_BYTES, 0) == CLUSTER_SEED_BYTES;
+    if (!made) {
+        snprintf(ret_why, CLUSTER_WHY_BYTES, "the kernel gives no random bytes");
+    }
+    return made;
+}
+
+bool identity_secret(const char *path, char *ret, size_t *ret_len, char *ret_why)
+{
+    FILE *file = path[0] == '\0' ? NULL : fopen(path, "re");
+    if (file == NULL) {
+        snprintf(ret_why, CLUSTER_WHY_BYTES,
+                 "a member of a cluster needs --cluster-secret-file, a file that holds the same "
+                 "secret on each member%s%.200s",
+                 path[0] == '\0' ? "" : "; cannot read ", path);
+        return false;
+    }
+    size_t len = fread(ret, 1, PEER_SECRET_BYTES_MAX + 1, file);
+    fclose(file);
+    while (len > 0 && isspace((unsigned char)ret[len - 1])) {
+        len--;
+    }
+    if (len < PEER_SECRET_BYTES_MIN || len > PEER_SECRET_BYTES_MAX) {
+        snprintf(ret_why, CLUSTER_WHY_BYTES,
+                 "%.200s must hold %d to %d bytes; `openssl rand -hex 32` makes a good one", path,
+                 PEER_SECRET_BYTES_MIN, PEER_SECRET_BYTES_MAX);
+        return false;
+    }
+    *ret_len = len;
+    return true;
+}

@@ -1,0 +1,30 @@
+/*
+ * What a member keeps of its cluster in its data directory, and the secret that it reads from a file. Before any thread.
+ */
+#ifndef RINGHOLD_SERVICE_CLUSTER_IDENTITY_H
+#define RINGHOLD_SERVICE_CLUSTER_IDENTITY_H
+
+#include "service/cluster/cluster.h"
+#include "service/cluster/table.h"
+
+struct identity {
+    unsigned char uuid[CLUSTER_UUID_BYTES];
+    unsigned char seed[CLUSTER_SEED_BYTES];
+    unsigned partitions, replicas;
+    bool founder;
+};
+
+enum identity_found { IDENTITY_NONE, IDENTITY_THERE, IDENTITY_BROKEN };
+
+/* BROKEN: ret_why (CLUSTER_WHY_BYTES) says so in a sentence. */
+enum identity_found identity_read(const char *data_dir, struct identity *ret, char *ret_why);
+/* Durably; false with a sentence. */
+MUST_CHECK bool identity_write(const char *data_dir, const struct identity *identity,
+                               char *ret_why);
+/* Those of a new cluster. */
+MUST_CHECK bool identity_make(unsigned char uuid[CLUSTER_UUID_BYTES],
+                              unsigned char seed[CLUSTER_SEED_BYTES], char *ret_why);
+/* The secret in the file, without the white space at its end; `ret` of PEER_SECRET_BYTES_MAX + 1. */
+MUST_CHECK bool identity_secret(const char *path, char *ret, size_t *ret_len, char *ret_why);
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * Where libraft 0.22.1 must not be left alone. Each of these is a question with a plain answer; replica_io.c asks them
+ * and acts. What is guarded against, and how, stands with each; the tests show the engine going wrong without.
+ */
+#ifndef RINGHOLD_SERVICE_CLUSTER_REPLICA_GUARD_H
+#define RINGHOLD_SERVICE_CLUSTER_REPLICA_GUARD_H
+
+#include <raft.h>
+
+/*
+ * How many of the entries go into this message. A follower notes a change of members at the index of the message's first
+ * new entry, whichever place it has: so a change must be the first, and a message ends before one. A follower appends a
+ * message's entries in one write, which must fit into a segment that is already allocated: so a message has at most
+ * `bytes_max` of them, and at least one.
+ */
+unsigned guard_batch(const struct raft_append_entries *message, size_t bytes_max);
+
+/*
+ * Whether the follower has to be told first what is committed before it gets this message. It keeps one change of
+ * members that is not committed, and forgets that one, committed or not, for a newer: rolled back, it would then return
+ * to a membership from before both.
+ */
+bool guard_commit_first(const struct raft *follower, const struct raft_append_entries *message);
+
+/*
+ * Whether a follower may vote although it has a leader: it has not heard from it for the least election timeout. (The
+ * engine waits for the random one, so that of two followers the first that asks is always refused, and half of all
+ * elections after a leader's death are lost to it.)
+ */
+bool guard_may_vote(const struct raft *follower, raft_time now);
+
+#endif

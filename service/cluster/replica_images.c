@@ -1,0 +1,305 @@
+/*
+ * The engine thinks of the log being cut as storing a copy of the state. Here the state is durable by itself; so the
+ * "copy" is a mark that says how far it is, stored after the machine was synced:
+ *
+ *     cut       engine: snapshot ─► mark;  put ─► machine.sync (thread) ─► the mark is stored, the log is cut
+ *     send      engine: get ─► the mark is read ─► machine.image (thread) ─► sent in its place
+ *     install   engine: put ─► machine.install (thread) ─► a mark is stored ─► restore has nothing left to do
+ *     start     engine: restore(mark) ─► is the machine as far as the mark says? else it is not the file of this log
+ *
+ * What is sent may be newer than what it is called: the machine knows what it has applied, and the entries between are
+ * committed.
+ */
+#include "service/cluster/replica_state.h"
+#include "service/cluster/wire.h"
+#include "service/log.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MARK_BYTES = 16 };
+
+static void *mark_of(uint64_t index)
+{
+    unsigned char *mark = raft_malloc(MARK_BYTES);
+    if (mark != NULL) {
+        memcpy(mark, REPLICA_MARK, sizeof REPLICA_MARK);
+        wire_put64(mark + sizeof REPLICA_MARK, index);
+    }
+    return mark;
+}
+
+static bool is_mark(const struct raft_buffer *buffer)
+{
+    return buffer->len == MARK_BYTES &&
+           memcmp(buffer->base, REPLICA_MARK, sizeof REPLICA_MARK) == 0;
+}
+
+/* ---- cutting the log ---------------------------------------------------------------------------------------------- */
+
+static void set_threshold(struct replica *replica)
+{
+    bool full = replica->log_bytes >= replica->log_bytes_max;
+    unsigned kept = full && replica->log_entries < replica->log_entries_max
+                        ? replica->log_entries
+                        : replica->log_entries_max;
+    raft_set_snapshot_threshold(&replica->raft, full ? 1 : replica->log_entries_max);
+    raft_set_snapshot_trailing(&replica->raft, kept > 0 ? kept : 1);
+}
+
+void replica_log_grew(struct replica *replica, const struct raft_entry entries[], unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        replica->log_bytes += entries[i].buf.len;
+    }
+    replica->log_entries += n;
+    if (!replica->cutting) { /* what is being cut is cut by one measure */
+        set_threshold(replica);
+    }
+}
+
+int replica_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned *n_bufs)
+{
+    struct replica *replica = fsm->data;
+    if (replica->failed || replica->closing || replica->works > 0 ||
+        replica_now(replica) < replica->cut_not_before) {
+        return RAFT_BUSY; /* the engine asks again */
+    }
+    struct raft_buffer *buffer = raft_malloc(sizeof *buffer);
+    void *mark = mark_of(raft_last_applied(&replica->raft));
+    if (buffer == NULL || mark == NULL) {
+        raft_free(buffer);
+        raft_free(mark);
+        return RAFT_NOMEM;
+    }
+    *buffer = (struct raft_buffer){mark, MARK_BYTES};
+    *bufs = buffer;
+    *n_bufs = 1;
+    return 0;
+}
+
+/* ---- storing: a cut, or an image that came -------------------------------------------------------------------------- */
+
+static void put_over(struct image_put *put, int status)
+{
+    struct replica *replica = put->replica;
+    bool installing = put->trailing == 0;
+    if (!installing) {
+        replica->cutting = false;
+    }
+    if (status == 0) {
+        replica->log_bytes -= put->log_bytes;
+        replica->log_entries -= put->log_entries;
+        replica->installed = installing ? put->given->index : replica->installed;
+    } else if (installing && !replica->engine_closing) {
+        replica_fail(replica,
+                     "cannot install an image"); /* the engine would wait for it for ever */
+    } else {
+        replica->cut_not_before = replica_now(replica) + REPLICA_SNAPSHOT_RETRY_MS;
+    }
+    struct raft_io_snapshot_put *outer = put->outer;
+    raft_io_snapshot_put_cb cb = put->cb;
+    raft_free(put->mark.base);
+    free(put);
+    cb(outer, status);
+    set_threshold(replica); /* not before: the engine cuts by what it was when it began */
+}
+
+/* Success while the engine closes is none: it would not free what it keeps for the success. */
+static void put_stored(struct raft_io_snapshot_put *inner, int status)
+{
+    struct image_put *put = inner->data;
+    put_over(put, put->replica->engine_closing ? RAFT_CANCELED : status);
+}
+
+static void put_work(uv_work_t *work)
+{
+    struct image_put *put = work->data;
+    const struct replica_machine *machine = &put->replica->machine;
+    if (put->trailing > 0) {
+        put->good = machine->sync(machine->context);
+    } else {
+        const struct raft_buffer *image = &put->given->bufs[0];
+        put->good = machine->install(machine->context, (struct text){image->base, image->len});
+    }
+}
+
+static void put_worked(uv_work_t *work, int status)
+{
+    struct image_put *put = work->data;
+    struct replica *replica = put->replica;
+    (void)status;
+    replica->works--;
+    int rc = put->good ? 0 : RAFT_IOERR;
+    if (rc == 0) {
+        rc = replica->inner.snapshot_put(&replica->io, put->trailing, &put->inner, &put->stored,
+                                         put_stored);
+    }
+    if (rc != 0) {
+        put_over(put, rc);
+    }
+    replica_work_ended(replica);
+}
+
+int replica_image_put(struct raft_io *io, unsigned trailing, struct raft_io_snapshot_put *request,
+                      const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb)
+{
+    struct replica *replica = replica_of_io(io);
+    struct image_put *put = calloc(1, sizeof *put);
+    void *mark = mark_of(snapshot->index);
+    if (put == NULL || mark == NULL) {
+        free(put);
+        raft_free(mark);
+        if (trailing == 0) {
+            replica_fail(replica, "out of memory");
+        }
+        return RAFT_NOMEM;
+    }
+    put->replica = replica;
+    put->inner.data = put;
+    put->outer = request;
+    request->cb = cb;
+    put->cb = cb;
+    put->given = snapshot;
+    put->mark = (struct raft_buffer){mark, MARK_BYTES};
+    put->stored = *snapshot;
+    put->stored.bufs = &put->mark;
+    put->stored.n_bufs = 1;
+    put->trailing = trailing;
+    put->log_bytes = replica->log_bytes;
+    put->log_entries = replica->log_entries;
+    put->work.data = put;
+    replica->cutting |= trailing > 0;
+    replica->works++;
+    uv_queue_work(replica->loop, &put->work, put_work, put_worked);
+    return 0;
+}
+
+int replica_restore(struct raft_fsm *fsm, struct raft_buffer *buffer)
+{
+    struct replica *replica = fsm->data;
+    uint64_t index = 0, term = 0;
+    if (is_mark(buffer)) {
+        uint64_t wanted = wire_get64((unsigned char *)buffer->base + sizeof REPLICA_MARK);
+        replica->machine.applied(replica->machine.context, &index, &term);
+        if (index < wanted) {
+            replica_fail(replica,
+                         "the stored state ends at entry %" PRIu64
+                         ", the log begins after entry %" PRIu64
+                         ": it is not the state that belongs to this log",
+                         index, wanted);
+            return RAFT_CORRUPT;
+        }
+    }
+    raft_free(buffer->base); /* an image was installed before the engine came here */
+    return 0;
+}
+
+/* ---- sending ------------------------------------------------------------------------------------------------------ */
+
+static void begin_image(struct image_get *get);
+
+/*
+ * Answers the engine, which sends from within. It does not survive a failure here: it frees a configuration that it never
+ * had. So it is always given an image, and one that is not good is not let through to the network (io_send).
+ */
+static void deliver(struct image_get *get)
+{
+    struct replica *replica = get->replica;
+    struct raft_snapshot *snapshot = get->snapshot;
+    if (!get->good) {
+        LOG(LOG_WARN, "image-not-sent", LOG_INT("group", (int64_t)replica->group));
+    }
+    replica->image_dropped = !get->good;
+    replica->image_term = snapshot->term;
+    get->cb(get->outer, snapshot, 0);
+    replica->image_dropped = false;
+    free(get);
+}
+
+static void image_work(uv_work_t *work)
+{
+    struct image_get *get = work->data;
+    const struct replica_machine *machine = &get->replica->machine;
+    get->good = machine->image(machine->context, &get->bytes, &get->count);
+}
+
+static void image_worked(uv_work_t *work, int status)
+{
+    struct image_get *get = work->data;
+    struct replica *replica = get->replica;
+    (void)status;
+    replica->works--;
+    replica->imaging = false;
+    if (get->good) {
+        raft_free(get->snapshot->bufs[0].base);
+        get->snapshot->bufs[0] = (struct raft_buffer){get->bytes, get->count};
+    }
+    deliver(get);
+    while (replica->gets != NULL && !replica->imaging) {
+        struct image_get *next = replica->gets;
+        replica->gets = next->next;
+        begin_image(next);
+    }
+    replica_work_ended(replica);
+}
+
+/* One at a time: an image is in memory whole. */
+static void begin_image(struct image_get *get)
+{
+    struct replica *replica = get->replica;
+    if (replica->closing || replica->failed) {
+        deliver(get);
+    } else if (replica->imaging) {
+        get->next = replica->gets;
+        replica->gets = get;
+    } else {
+        replica->imaging = true;
+        replica->works++;
+        get->work.data = get;
+        uv_queue_work(replica->loop, &get->work, image_work, image_worked);
+    }
+}
+
+/* In the place of one that could not be read; it is not sent. */
+static void hollow(struct raft_snapshot *snapshot)
+{
+    memset(snapshot, 0, sizeof *snapshot);
+    raft_configuration_init(&snapshot->configuration);
+    snapshot->bufs = raft_calloc(1, sizeof *snapshot->bufs);
+    snapshot->n_bufs = 1;
+}
+
+static void mark_read(struct raft_io_snapshot_get *inner, struct raft_snapshot *snapshot,
+                      int status)
+{
+    struct image_get *get = inner->data;
+    get->snapshot = snapshot;
+    if (status != 0) {
+        hollow(snapshot);
+        deliver(get);
+    } else {
+        begin_image(get);
+    }
+}
+
+int replica_image_get(struct raft_io *io, struct raft_io_snapshot_get *request,
+                      raft_io_snapshot_get_cb cb)
+{
+    struct replica *replica = replica_of_io(io);
+    struct image_get *get = calloc(1, sizeof *get);
+    if (get == NULL) {
+        return RAFT_NOMEM;
+    }
+    get->replica = replica;
+    get->inner.data = get;
+    get->outer = request;
+    request->cb = cb;
+    get->cb = cb;
+    int rc = replica->inner.snapshot_get(io, &get->inner, mark_read);
+    if (rc != 0) {
+        free(get);
+    }
+    return rc;
+}

@@ -1,0 +1,270 @@
+/*
+ * The engine reaches its disk and the network through a table of functions. Ours stand before those of libraft's libuv
+ * backend, and do what it does not:
+ *
+ *   send      cuts messages to what their receiver takes right (guard_batch), and lets no member's queue grow without end
+ *   recv      commits first (guard_commit_first), lets members vote in time (guard_may_vote), and puts off an image that
+ *             comes while the log is being cut, over which the engine would crash
+ *   set_*, append, truncate   a failure stops the replica: the engine would go on with a term, vote or log that only its
+ *             memory holds
+ *   images    see replica_images.c
+ */
+#include "service/cluster/replica_guard.h"
+#include "service/cluster/replica_state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- send --------------------------------------------------------------------------------------------------------- */
+
+/* Entries on their way. */
+struct sent {
+    struct raft_io_send inner, *outer;
+    raft_io_send_cb cb;
+    struct replica *replica;
+    uint64_t to;
+    size_t bytes;
+};
+
+/* What is on its way to that member. NULL when there is no slot left for it. */
+static size_t *sending_to(struct replica *replica, uint64_t node)
+{
+    for (int i = 0; i < REPLICA_MEMBERS_MAX; i++) {
+        if (replica->sending[i].node == node) {
+            return &replica->sending[i].bytes;
+        }
+    }
+    for (int i = 0; i < REPLICA_MEMBERS_MAX; i++) {
+        if (replica->sending[i].bytes == 0) {
+            replica->sending[i].node = node;
+            return &replica->sending[i].bytes;
+        }
+    }
+    return NULL;
+}
+
+static void has_sent(struct raft_io_send *inner, int status)
+{
+    struct sent *sent = inner->data;
+    size_t *bytes = sending_to(sent->replica, sent->to);
+    struct raft_io_send *outer = sent->outer;
+    raft_io_send_cb cb = sent->cb;
+    if (bytes != NULL) {
+        *bytes -= sent->bytes < *bytes ? sent->bytes : *bytes;
+    }
+    free(sent);
+    cb(outer, status);
+}
+
+static int send_entries(struct raft_io *io, struct raft_io_send *request,
+                        struct raft_message *message, raft_io_send_cb cb)
+{
+    struct replica *replica = replica_of_io(io);
+    struct raft_append_entries *entries = &message->append_entries;
+    size_t *queued = sending_to(replica, message->server_id);
+    size_t bytes = 0;
+    entries->n_entries = guard_batch(entries, REPLICA_MESSAGE_BYTES_MAX);
+    for (unsigned i = 0; i < entries->n_entries; i++) {
+        bytes += entries->entries[i].buf.len;
+    }
+    struct sent *sent = malloc(sizeof *sent);
+    if (sent == NULL || queued == NULL ||
+        (*queued > 0 && *queued + bytes > REPLICA_PEER_BYTES_MAX)) {
+        free(sent);
+        entries->n_entries = 0; /* a sign of life, no more; the engine finds out what is missing */
+        return replica->inner.send(io, request, message, cb);
+    }
+    *sent = (struct sent){.inner = {.data = sent},
+                          .outer = request,
+                          .cb = cb,
+                          .replica = replica,
+                          .to = message->server_id,
+                          .bytes = bytes};
+    int rc = replica->inner.send(io, &sent->inner, message, has_sent);
+    if (rc == 0) {
+        *queued += bytes;
+    } else {
+        free(sent);
+    }
+    return rc;
+}
+
+static int io_send(struct raft_io *io, struct raft_io_send *request,
+                   const struct raft_message *message, raft_io_send_cb cb)
+{
+    struct replica *replica = replica_of_io(io);
+    struct raft_message copy = *message;
+    bool image = message->type == RAFT_INSTALL_SNAPSHOT;
+    if (replica->failed || replica->engine_closing || (image && replica->image_dropped)) {
+        cb(request, RAFT_CANCELED);
+        return 0;
+    }
+    if (image) { /* the engine has the term of the image it meant, not of the newer one it got */
+        copy.install_snapshot.last_term = replica->image_term;
+    }
+    if (message->type == RAFT_APPEND_ENTRIES && message->append_entries.n_entries > 0) {
+        return send_entries(io, request, &copy, cb);
+    }
+    return replica->inner.send(io, request, &copy, cb);
+}
+
+/* ---- recv --------------------------------------------------------------------------------------------------------- */
+
+/* What the engine would have kept of a message. */
+static void dispose(struct raft_message *message)
+{
+    if (message->type == RAFT_APPEND_ENTRIES && message->append_entries.n_entries > 0) {
+        raft_free(message->append_entries.entries[0].batch);
+        raft_free(message->append_entries.entries);
+    }
+    if (message->type == RAFT_INSTALL_SNAPSHOT) {
+        raft_configuration_close(&message->install_snapshot.conf);
+        raft_free(message->install_snapshot.data.base);
+    }
+}
+
+/* Keeps the newest image that came while there was no place for it. */
+static void defer(struct replica *replica, const struct raft_message *message)
+{
+    if (replica->deferred == NULL) {
+        replica->deferred = malloc(sizeof *replica->deferred);
+    } else {
+        dispose(replica->deferred);
+    }
+    if (replica->deferred != NULL) {
+        *replica->deferred = *message;
+    } else {
+        struct raft_message lost = *message; /* it is sent again */
+        dispose(&lost);
+    }
+}
+
+static void commit_first(struct replica *replica, const struct raft_message *message)
+{
+    struct raft_message sign = *message;
+    sign.append_entries.entries = NULL;
+    sign.append_entries.n_entries = 0;
+    replica->recv(&replica->io, &sign);
+}
+
+void replica_receive(struct raft_io *io, struct raft_message *message)
+{
+    struct replica *replica = replica_of_io(io);
+    bool install = message->type == RAFT_INSTALL_SNAPSHOT;
+    if (replica->failed || replica->engine_closing || (install && replica->closing) ||
+        (install &&
+         replica->raft.snapshot.installing)) { /* the engine would drop and not free it */
+        dispose(message);
+        return;
+    }
+    if (install && (replica->cutting || replica->works > 0)) {
+        defer(replica, message);
+        return;
+    }
+    if (message->type == RAFT_APPEND_ENTRIES &&
+        guard_commit_first(&replica->raft, &message->append_entries)) {
+        commit_first(replica, message);
+    }
+    if (message->type == RAFT_REQUEST_VOTE && guard_may_vote(&replica->raft, io->time(io))) {
+        message->request_vote.disrupt_leader = true;
+    }
+    replica->recv(io, message);
+}
+
+void replica_io_end(struct replica *replica)
+{
+    if (replica->deferred != NULL) {
+        dispose(replica->deferred);
+        free(replica->deferred);
+        replica->deferred = NULL;
+    }
+}
+
+void replica_io_turn(struct replica *replica)
+{
+    struct raft_message *message = replica->deferred;
+    if (message == NULL || replica->cutting || replica->works > 0) {
+        return;
+    }
+    if (replica->raft.snapshot.installing) { /* a newer one came through before it */
+        replica_io_end(replica);
+        return;
+    }
+    char name[TRANSPORT_NAME_BYTES]; /* the one it came with belongs to its connection */
+    transport_name(message->server_id, name);
+    message->server_address = name;
+    replica->deferred = NULL;
+    replica->recv(&replica->io, message);
+    free(message);
+}
+
+static int io_start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick, raft_io_recv_cb recv)
+{
+    struct replica *replica = replica_of_io(io);
+    replica->recv = recv;
+    return replica->inner.start(io, msecs, tick, replica_receive);
+}
+
+/* ---- the disk ----------------------------------------------------------------------------------------------------- */
+
+/* Passes a result on, and stops the replica when it is none. */
+static int checked(struct raft_io *io, int rc, const char *what)
+{
+    if (rc != 0) {
+        replica_fail(replica_of_io(io), "cannot store %s: %s", what, io->errmsg);
+    }
+    return rc;
+}
+
+static int io_set_term(struct raft_io *io, raft_term term)
+{
+    struct replica *replica = replica_of_io(io);
+    return replica->failed ? RAFT_IOERR : checked(io, replica->inner.set_term(io, term), "a term");
+}
+
+static int io_set_vote(struct raft_io *io, raft_id node)
+{
+    struct replica *replica = replica_of_io(io);
+    return replica->failed ? RAFT_IOERR : checked(io, replica->inner.set_vote(io, node), "a vote");
+}
+
+static int io_append(struct raft_io *io, struct raft_io_append *request,
+                     const struct raft_entry entries[], unsigned n, raft_io_append_cb cb)
+{
+    struct replica *replica = replica_of_io(io);
+    replica_log_grew(replica, entries, n);
+    return checked(io, replica->inner.append(io, request, entries, n, cb), "entries of the log");
+}
+
+static int io_truncate(struct raft_io *io, raft_index index)
+{
+    struct replica *replica = replica_of_io(io);
+    return checked(io, replica->inner.truncate(io, index), "the log's end");
+}
+
+static int io_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
+                   struct raft_snapshot **snapshot, raft_index *start_index,
+                   struct raft_entry *entries[], size_t *n_entries)
+{
+    struct replica *replica = replica_of_io(io);
+    int rc = replica->inner.load(io, term, voted_for, snapshot, start_index, entries, n_entries);
+    if (rc == 0) {
+        replica_log_grew(replica, *entries, (unsigned)*n_entries);
+    }
+    return rc;
+}
+
+void replica_io_wrap(struct replica *replica)
+{
+    struct raft_io *io = &replica->io;
+    replica->inner = *io;
+    io->start = io_start;
+    io->load = io_load;
+    io->set_term = io_set_term;
+    io->set_vote = io_set_vote;
+    io->send = io_send;
+    io->append = io_append;
+    io->truncate = io_truncate;
+    io->snapshot_put = replica_image_put;
+    io->snapshot_get = replica_image_get;
+}

@@ -1,0 +1,75 @@
+/*
+ * The one port on which a node meets the others. Each group's replica gets a transport of its own from here, in the
+ * engine's form; all of them share the port, and every connection opens with the handshake of handshake.h, which says
+ * which group it is for. A second kind of connection carries control requests (control.h).
+ *
+ *     uv_listen ─► link (handshake, bounded in time, memory and number) ─┬─► the group's engine
+ *                                                                        ├─► control
+ *     the engine connects ─► link ─► back to the engine                  └─► refused: one log line, with the reason
+ *
+ * Nodes go by id; where they are is told with transport_put_peer, and a node that was not told is refused in both
+ * directions, except on control connections, which is how a node that joins makes itself known.
+ *
+ * All of it belongs to the loop's thread.
+ */
+#ifndef RINGHOLD_SERVICE_CLUSTER_TRANSPORT_H
+#define RINGHOLD_SERVICE_CLUSTER_TRANSPORT_H
+
+#include "service/cluster/control.h"
+#include "service/cluster/handshake.h"
+
+struct transport;
+struct uv_loop_s;
+struct raft_uv_transport;
+
+struct transport_config {
+    unsigned char cluster[PEER_CLUSTER_BYTES]; /* all zero: none yet; then nobody is let in */
+    uint64_t node;                             /* not 0 */
+    struct text secret;                        /* copied */
+    const char *address;                       /* to listen on, numeric */
+    uint16_t port;                             /* 0 picks a free one */
+    control_serve *serve;                      /* answers control requests; NULL: none are taken */
+    void *context;
+};
+
+/* Listens. False, with a sentence in ret_why, when it cannot. The config may go afterwards. */
+bool transport_open(struct uv_loop_s *loop, const struct transport_config *config,
+                    struct transport **ret, char ret_why[256]);
+/*
+ * Stops listening and ends what is open; every engine must be closed, or closing. `closed` is called, once, from the
+ * loop, when nothing of it is left.
+ */
+void transport_close(struct transport *transport, void (*closed)(void *context), void *context);
+
+uint16_t transport_port(const struct transport *transport);
+/* Once a node that joins knows the cluster it has joined. */
+void transport_set_cluster(struct transport *transport,
+                           const unsigned char cluster[PEER_CLUSTER_BYTES]);
+
+/* Tells where a node is, or that it moved. False when there are too many nodes or the host is too long. */
+bool transport_put_peer(struct transport *transport, uint64_t node, const char *host,
+                        uint16_t port);
+/* The node is none of ours any longer. Connections that are open stay so. */
+void transport_drop_peer(struct transport *transport, uint64_t node);
+
+/* A node's name within the engine's configurations: its id alone, so that a node may move. */
+enum { TRANSPORT_NAME_BYTES = 24 };
+void transport_name(uint64_t node, char ret[TRANSPORT_NAME_BYTES]);
+
+/*
+ * Fills in the transport of a group, for raft_uv_init. The engine listens and closes; after its close, and never
+ * without, transport_leave_group gives back what belongs to it. False when memory ran out or the group is there.
+ */
+bool transport_join_group(struct transport *transport, uint64_t group,
+                          struct raft_uv_transport *ret);
+void transport_leave_group(struct raft_uv_transport *of);
+
+/*
+ * Asks a node's control, wherever it is. `to` 0: whoever answers there. `answered` is called, once, from the loop,
+ * never from within this call: with the answer, or with why there is none. False when memory ran out or it was asked
+ * for too much. `host` is numeric; the request is copied.
+ */
+bool transport_ask(struct transport *transport, uint64_t to, const char *host, uint16_t port,
+                   struct text request, control_answered *answered, void *context);
+
+#endif

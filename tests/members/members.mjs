@@ -1,0 +1,83 @@
+// A cluster under test: real members on loopback, each with a peer port and a data directory of its own.
+import { createServer } from 'node:net';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Server } from '../http/server.mjs';
+
+const PLACED_MS = 90000;
+export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+async function freePort() {
+  const probe = createServer();
+  await new Promise((resolve) => probe.listen(0, '127.0.0.1', resolve));
+  const { port } = probe.address();
+  await new Promise((resolve) => probe.close(resolve));
+  return port;
+}
+
+export class Cluster {
+  constructor({ partitions = 8 } = {}) {
+    this.dir = mkdtempSync(join(tmpdir(), 'ringhold-members-'));
+    this.secret = join(this.dir, 'secret');
+    writeFileSync(this.secret, 'a secret that only these members know\n');
+    this.partitions = partitions;
+    this.members = [];
+  }
+
+  // The flags of a member that was in before.
+  args(name, peer) {
+    return ['--peer', `127.0.0.1:${peer}`, '--cluster-secret-file', this.secret, '--node', name];
+  }
+
+  async start(name, more = []) {
+    const peer = await freePort();
+    const data = join(this.dir, name);
+    const args = this.args(name, peer);
+    const server = await Server.start({ data, args: [...args, ...more] });
+    Object.assign(server, { name, peer });
+    this.members.push(server);
+    return server;
+  }
+
+  found(name = 'n1') {
+    return this.start(name, ['--cluster-init', '--partitions', String(this.partitions), '--replicas', '3']);
+  }
+
+  join(name) {
+    return this.start(name, ['--join', `127.0.0.1:${this.members[0].port}`]);
+  }
+
+  // The same member again, with what it has on disk.
+  async again(old) {
+    const server = await Server.start({ data: old.data, args: this.args(old.name, old.peer) });
+    Object.assign(server, { name: old.name, peer: old.peer });
+    this.members[this.members.indexOf(old)] = server;
+    return server;
+  }
+
+  // Until the ring, as every member that lives tells it, is as `fits` wants it.
+  async settled(fits, members = this.members) {
+    const until = Date.now() + PLACED_MS;
+    let rings = [];
+    while (Date.now() < until) {
+      rings = await Promise.all(members.map((m) => m.ask('GET', '/v1/ring').catch(() => ({ status: 0 }))));
+      if (rings.every((r) => r.status === 200 && fits(r.body))) return rings[0].body;
+      await pause(200);
+    }
+    throw new Error(`the ring does not become what it should be: ${JSON.stringify(rings.map((r) => r.body))}`);
+  }
+
+  placed(count = 3) {
+    const whole = (ring) =>
+      ring.members.filter((m) => m.state === 'active').length >= count &&
+      ring.partitions.every((p) => p.replicas.length === 3);
+    return this.settled(whole);
+  }
+
+  async stop() {
+    const ends = await Promise.all(this.members.map((m) => m.stop()));
+    rmSync(this.dir, { recursive: true, force: true });
+    return ends;
+  }
+}

@@ -1,0 +1,83 @@
+// What a member is refused with at its start: a sentence each, and nothing is changed.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { BINARY, Server } from '../http/server.mjs';
+import { Cluster } from './members.mjs';
+
+const cluster = new Cluster();
+const dir = mkdtempSync(join(tmpdir(), 'ringhold-refusals-'));
+let first;
+
+before(async () => {
+  first = await cluster.found();
+});
+
+after(async () => {
+  await cluster.stop();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+let count = 0;
+function refused(args, sentence) {
+  const data = join(dir, `d${count++}`);
+  const all = ['--listen', '127.0.0.1:0', '--data', data, '--node', `r${count}`, ...args];
+  const { status, stderr } = spawnSync(BINARY, all, { timeout: 60000, encoding: 'utf8' });
+  assert.ok(status === 1 || status === 2, `exit code ${status}: ${stderr}`);
+  assert.match(stderr, sentence);
+}
+
+const member = (secret = cluster.secret) => ['--peer', '127.0.0.1:1', '--cluster-secret-file', secret];
+const PEER = ['--peer', '127.0.0.1:47481'];
+
+test('a member needs a secret', () => {
+  refused([...PEER, '--cluster-init'], /needs --cluster-secret-file/);
+  refused([...PEER, '--cluster-init', '--cluster-secret-file', join(dir, 'none')], /cannot read/);
+  writeFileSync(join(dir, 'short'), 'short\n');
+  refused([...PEER, '--cluster-init', '--cluster-secret-file', join(dir, 'short')], /must hold/);
+});
+
+test('an empty directory belongs to no cluster', () => {
+  refused([...PEER, '--cluster-secret-file', cluster.secret], /belongs to no cluster yet/);
+});
+
+test('who has another secret is not let in', () => {
+  const other = join(dir, 'other');
+  writeFileSync(other, 'quite another secret than theirs\n');
+  const join_ = ['--join', `127.0.0.1:${first.port}`];
+  refused([...PEER, '--cluster-secret-file', other, ...join_], /does not let this node in: wrong-secret/);
+});
+
+test('what is no member cannot be joined', async () => {
+  const alone = await Server.start();
+  try {
+    const args = [...PEER, '--cluster-secret-file', cluster.secret, '--join', `127.0.0.1:${alone.port}`];
+    refused(args, /is not the HTTP address of a cluster's member/);
+  } finally {
+    await alone.stop();
+  }
+});
+
+test('two members do not share a name', () => {
+  const args = [...PEER, '--cluster-secret-file', cluster.secret, '--node', 'n1'];
+  refused([...args, '--join', `127.0.0.1:${first.port}`], /does not take it: .*name/);
+});
+
+test('a member serves no directory of an instance alone, nor an instance alone a member\'s', async () => {
+  const alone = await Server.start({ data: join(dir, 'alone') });
+  await alone.stop();
+  const as = (data, args) => spawnSync(BINARY, ['--listen', '127.0.0.1:0', '--data', data, ...args], { encoding: 'utf8' });
+  const mixed = as(alone.data, [...member(), '--cluster-init']);
+  assert.equal(mixed.status, 1);
+  assert.match(mixed.stderr, /holds the state of an instance alone/);
+  const other = new Cluster();
+  const gone = await other.found();
+  await gone.stop();
+  const without = as(gone.data, []);
+  assert.equal(without.status, 1);
+  assert.match(without.stderr, /is a cluster member's/);
+  rmSync(other.dir, { recursive: true, force: true });
+});
