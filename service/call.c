@@ -71,6 +71,22 @@ void call_refuse(struct call *call, enum status status, const char *why)
     call->state = CALL_ANSWERED;
 }
 
+void call_end_with(struct call *call, enum status status)
+{
+    call->x.response.header_count = 0;
+    call->x.result = (struct result){.status = status};
+    exchange_problem(&call->x, status);
+    call->state = CALL_ANSWERED;
+}
+
+/* Asks the same as the parked table watches for. A look at the next byte would not do: a client that sent one more and
+   then left would be taken for present, parked again, and at once reported gone again, without end. */
+bool call_hung_up(const struct call *call)
+{
+    struct pollfd socket = {.fd = call->socket, .events = POLLRDHUP};
+    return call->gone || poll(&socket, 1, 0) > 0;
+}
+
 /* ---- the steps ---------------------------------------------------------------------------------------------------- */
 
 static void answered(struct call *call)
@@ -100,6 +116,8 @@ void call_woken(struct parked_entry *entry)
 /* The partition is another member's, now or since a moment ago. Nothing of the request has been carried out. */
 static void elsewhere(struct call *call)
 {
+    inflight_remove(call->engine->inflight, call->inflight); /* the owner notes it for itself */
+    call->inflight = NULL;
     if (!call->forwarded) {
         forwarding_begin(call);
         return;
@@ -317,18 +335,10 @@ void call_start(struct call *call)
     call_begin(call);
 }
 
-/* Asks the same as the parked table watches for. A look at the next byte would not do: a client that sent one more and
-   then left would be taken for present, parked again, and at once reported gone again, without end. */
-static bool hung_up(const struct call *call)
-{
-    struct pollfd socket = {.fd = call->socket, .events = POLLRDHUP};
-    return poll(&socket, 1, 0) > 0;
-}
-
 /* What woke a parked call, as its handler must see it. */
 static enum wake reason_to_wake(struct call *call)
 {
-    bool really = call->gone || hung_up(call);
+    bool really = call_hung_up(call);
     if (really && call->parked.why == WAKE_EVENT && call->parked.queued_up) {
         /* Woken one for one, and nobody is there: the next in the line has the turn. */
         struct event turn = {.kind = EVENT_READY, .name = call->x.topic.name, .count = 1};

@@ -85,6 +85,11 @@ void call_end(struct call *call);
 /* Frees a call that has ended. */
 void call_free(struct call *call);
 
+/* Makes the answer a problem of this status, whatever was there. */
+void call_end_with(struct call *call, enum status status);
+/* Whether the client has left. */
+bool call_hung_up(const struct call *call);
+
 /* Begins, or begins anew: nothing of it has been carried out. Once its partition is known. */
 void call_begin(struct call *call);
 

@@ -7,7 +7,6 @@
 #include "service/gathering.h"
 
 #include <assert.h>
-#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -39,14 +38,6 @@ struct forwarding {
 static void again(struct call *call);
 
 /* ---- ending ------------------------------------------------------------------------------------------------------- */
-
-static void end_with(struct call *call, enum status status)
-{
-    call->x.response.header_count = 0;
-    call->x.result = (struct result){.status = status};
-    exchange_problem(&call->x, status);
-    call->state = CALL_ANSWERED;
-}
 
 /* The answer's header of that name, absent where it has none. */
 static struct text answered_field(const struct proxy_answer *answer, const char *name)
@@ -91,7 +82,7 @@ static void relay(struct call *call)
     }
     call->state = CALL_ANSWERED;
     if (call->arena.exhausted) {
-        end_with(call, STATUS_OUT_OF_MEMORY);
+        call_end_with(call, STATUS_OUT_OF_MEMORY);
     }
 }
 
@@ -153,7 +144,7 @@ static void pause_call(struct call *call)
     bool over =
         clock_monotonic_us() > forwarding->give_up_us || call->gone || call->engine->draining;
     if (over || !park_until(call, PAUSE_MS)) {
-        end_with(call, call->engine->draining ? STATUS_DRAINING : STATUS_NO_LEADER);
+        call_end_with(call, call->engine->draining ? STATUS_DRAINING : STATUS_NO_LEADER);
     }
 }
 
@@ -216,12 +207,6 @@ static void send_it(struct call *call)
 
 /* ---- going on ----------------------------------------------------------------------------------------------------- */
 
-static bool client_hung_up(const struct call *call)
-{
-    struct pollfd socket = {.fd = call->socket, .events = POLLRDHUP};
-    return call->gone || poll(&socket, 1, 0) > 0;
-}
-
 static void look_at_outcome(struct call *call)
 {
     struct forwarding *forwarding = call->forwarding;
@@ -246,11 +231,11 @@ static void look_at_outcome(struct call *call)
         if (call->x.request.method == METHOD_GET) {
             again(call);
         } else {
-            end_with(call, STATUS_OUTCOME_UNKNOWN);
+            call_end_with(call, STATUS_OUTCOME_UNKNOWN);
         }
         return;
     case FORWARD_CANCELLED:
-        end_with(call, STATUS_DRAINING);
+        call_end_with(call, STATUS_DRAINING);
         return;
     }
 }
@@ -284,7 +269,7 @@ void forwarding_go_on(struct call *call)
     }
     /* Nobody to tell the answer to, or nobody who waits for long: the owner's side is told so. */
     bool draining = call->engine->draining && call->x.wait_ms > 0;
-    if (!forwarding->cancelled && (draining || client_hung_up(call))) {
+    if (!forwarding->cancelled && (draining || call_hung_up(call))) {
         forwarding->cancelled = true;
         proxy_cancel(cluster_proxy(call->engine->cluster), &forwarding->forward);
     }
@@ -297,7 +282,7 @@ void forwarding_begin(struct call *call)
 {
     struct forwarding *forwarding = arena_zalloc(&call->arena, 1, sizeof *forwarding);
     if (forwarding == NULL) {
-        end_with(call, STATUS_OUT_OF_MEMORY);
+        call_end_with(call, STATUS_OUT_OF_MEMORY);
         return;
     }
     call->forwarding = forwarding;

@@ -3,12 +3,6 @@
 #include "handlers/gather.h"
 #include "service/forwarding.h"
 
-static void end_with(struct call *call, enum status status)
-{
-    exchange_problem(&call->x, status);
-    call->state = CALL_ANSWERED;
-}
-
 /* The partition's own page, rendered as if it had been asked alone. False: it is not served here. */
 static bool read_page(struct call *call, struct text *ret)
 {
@@ -42,7 +36,7 @@ static void go_on(struct call *call)
             return;
         }
         if (!gather_add(call->gather, page)) {
-            end_with(call, STATUS_OUT_OF_MEMORY);
+            call_end_with(call, STATUS_OUT_OF_MEMORY);
             return;
         }
     }
@@ -55,7 +49,7 @@ void gathering_begin(struct call *call)
     call->gathered = 0;
     call->gather = gather_begin(&call->x);
     if (call->gather == NULL) {
-        end_with(call, STATUS_OUT_OF_MEMORY);
+        call_end_with(call, STATUS_OUT_OF_MEMORY);
         return;
     }
     go_on(call);
@@ -66,7 +60,7 @@ void gathering_take(struct call *call, int status, struct text body)
     call->forwarding = NULL;
     call->state = CALL_STEPPING;
     if (status != 200 || !gather_add(call->gather, body)) {
-        end_with(call, STATUS_INTERNAL);
+        call_end_with(call, STATUS_INTERNAL);
         return;
     }
     call->gathered++;

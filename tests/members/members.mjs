@@ -68,10 +68,12 @@ export class Cluster {
     throw new Error(`the ring does not become what it should be: ${JSON.stringify(rings.map((r) => r.body))}`);
   }
 
-  placed(count = 3) {
+  // Until all are up where they are now, each partition has three replicas, and each member leads something.
+  placed() {
     const whole = (ring) =>
-      ring.members.filter((m) => m.state === 'active').length >= count &&
-      ring.partitions.every((p) => p.replicas.length === 3);
+      this.members.every((m) => ring.members.some((r) => r.name === m.name && r.url === m.base && r.state === 'active')) &&
+      ring.partitions.every((p) => p.replicas.length === 3) &&
+      new Set(ring.partitions.map((p) => p.owner)).size === this.members.length;
     return this.settled(whole);
   }
 
