@@ -88,16 +88,16 @@ hang_up() {
 cd "$dir" || exit 1
 port=$((20000 + $$ % 500 * 20)) # ends in 0, as the README's does
 begin
+hang_up
 mapfile -t tour < <(commands 'sh cluster')
 for command in "${tour[@]}"; do
     [ -z "$command" ] || take "${command//127.0.0.1:748/127.0.0.1:${port%0}}"
 done
 judge_statuses
 judge "the tour has commands" "$((${#taken[@]} > 7))" 1
-hang_up
 finish
 begin
-judge "what the first start stored" \
-    "$(command curl -s -m 10 "http://127.0.0.1:$port/v1/sessions/ada" | jq -c .data)" '{"n":2}'
+stored=$(command curl -sS -i -m 10 "http://127.0.0.1:$port/v1/sessions/ada" 2>&1)
+judge "what the first start stored ($stored)" "$(tail -n 1 <<<"$stored" | jq -c .data)" '{"n":2}'
 finish
 tell
