@@ -32,6 +32,7 @@ pids() {
 # begin: makes $port, and waits until all is ready.
 begin() {
     local tries=$((READY_SECONDS * 5))
+    : >"$dir/said" # here: the job may empty it only after it was looked at
     "$here/../../tools/cluster" "$ringhold" "$dir/build/cluster-demo" "$port" --partitions "$PARTITIONS" >"$dir/said" 2>&1 &
     pid=$!
     until grep -q '^Ready' "$dir/said"; do
