@@ -2,6 +2,13 @@
 
 #include <assert.h>
 
+int64_t due_in_ms(struct due due, struct stamp now)
+{
+    int64_t wall = due.wall_ms == INT64_MAX ? INT64_MAX : due.wall_ms - now.now_ms;
+    int64_t lease = due.lease_ms == INT64_MAX ? INT64_MAX : due.lease_ms - now.lease_now_ms;
+    return wall < lease ? wall : lease;
+}
+
 int64_t txn_next_fence(struct txn *txn)
 {
     assert(txn->counters->fence < VERSION_MAX);

@@ -46,6 +46,8 @@ struct due {
     int64_t lease_ms;
 };
 #define DUE_NEVER ((struct due){INT64_MAX, INT64_MAX})
+/* How long until then, negative when it is past; INT64_MAX: there is none. */
+int64_t due_in_ms(struct due due, struct stamp now);
 
 struct events {
     struct event *at;

@@ -2,10 +2,10 @@
 
 #include "db/machine.h"
 #include "db/snapshot.h"
+#include "service/whole_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,23 +32,6 @@ static void with_suffix(const char *path, const char *suffix, char ret[DATADIR_P
     snprintf(ret, DATADIR_PATH_BYTES, "%.*s%.60s", DATADIR_PATH_BYTES - 64, path, suffix);
 }
 
-static bool sync_file(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    bool synced = fd >= 0 && fsync(fd) == 0;
-    if (fd >= 0) {
-        close(fd);
-    }
-    return synced;
-}
-
-static bool sync_directory_of(const char *path)
-{
-    char copy[DATADIR_PATH_BYTES];
-    with_suffix(path, "", copy);
-    return datadir_sync(dirname(copy));
-}
-
 /* ---- backup ------------------------------------------------------------------------------------------------------- */
 
 /* An empty file that nobody else may read, which SQLite then fills. */
@@ -72,7 +55,7 @@ static bool fill_backup(const char *database, const char *made, char *why)
     if (snapshot_look(made, true, &info, because) != STATUS_OK) {
         return refuse(why, "The copy of %s is of no use: %s.", database, because);
     }
-    return sync_file(made) || refuse(why, "Cannot sync %s: %s.", made, strerror(errno));
+    return whole_file_sync(made) || refuse(why, "Cannot sync %s: %s.", made, strerror(errno));
 }
 
 bool backup_make(const char *data_dir, const char *file, char ret_why[BACKUP_WHY_BYTES])
@@ -94,7 +77,7 @@ bool backup_make(const char *data_dir, const char *file, char ret_why[BACKUP_WHY
         unlink(made);
         return false;
     }
-    return sync_directory_of(file) ||
+    return whole_file_sync_place(file) ||
            refuse(ret_why, "Cannot sync the directory of %s: %s.", file, strerror(errno));
 }
 
@@ -221,7 +204,7 @@ static bool bring_up(struct restore *restore, int64_t now_ms, int64_t *ret_fence
     }
     char wal[DATADIR_PATH_BYTES];
     with_suffix(restore->made, "-wal", wal);
-    return (!is_there(wal) && sync_file(restore->made)) ||
+    return (!is_there(wal) && whole_file_sync(restore->made)) ||
            refuse(restore->why, "Cannot write %s back into its file.", restore->made);
 }
 
@@ -285,7 +268,7 @@ static bool put_in_place(struct restore *restore, int64_t now_ms)
         return false;
     }
     return (rename(restore->made, restore->database) == 0 &&
-            sync_directory_of(restore->database)) ||
+            whole_file_sync_place(restore->database)) ||
            refuse(restore->why, "Cannot put %s in place: %s.", restore->made, strerror(errno));
 }
 

@@ -92,9 +92,7 @@ bool call_hung_up(const struct call *call)
 static void answered(struct call *call)
 {
     if (call->overrides != STATUS_OK) {
-        call->x.response.header_count = 0;
-        call->x.result = (struct result){.status = call->overrides};
-        exchange_problem(&call->x, call->overrides);
+        call_end_with(call, call->overrides);
     }
     inflight_remove(call->engine->inflight, call->inflight);
     call->inflight = NULL;

@@ -22,9 +22,7 @@ struct committer {
 
     pthread_mutex_t mu;
     pthread_cond_t work;      /* something was submitted, or it is time to stop */
-    struct job *first;        /* guarded by mu: the queue, in order of arrival */
-    struct job **last;        /* guarded by mu */
-    size_t queued;            /* guarded by mu */
+    struct jobs queue;        /* guarded by mu: in order of arrival */
     bool asleep;              /* guarded by mu: the thread waits on `work` */
     bool stopping;            /* guarded by mu */
     struct counters counters; /* guarded by mu: a copy for others to read */
@@ -36,13 +34,10 @@ struct committer {
 
 enum status committer_submit(struct committer *committer, struct job *job)
 {
-    job->next = NULL;
     pthread_mutex_lock(&committer->mu);
-    bool taken = committer->queued < COMMITTER_QUEUE_MAX && !committer->stopping;
+    bool taken = committer->queue.count < COMMITTER_QUEUE_MAX && !committer->stopping;
     if (taken) {
-        *committer->last = job;
-        committer->last = &job->next;
-        committer->queued++;
+        jobs_add(&committer->queue, job);
     }
     bool wake = taken && committer->asleep;
     committer->asleep = committer->asleep && !wake;
@@ -69,23 +64,6 @@ static void apply_tick(struct committer *committer, struct stamp now)
     machine_apply(committer->machine, &tick, &committer->batch, &result);
 }
 
-static void refuse_all(struct job *jobs)
-{
-    for (struct job *job = jobs; job != NULL; job = job->next) {
-        *job->result =
-            (struct result){.status = STATUS_STORAGE_UNAVAILABLE, .stamp = job->command->stamp};
-    }
-}
-
-static void finish_all(struct job *jobs)
-{
-    while (jobs != NULL) {
-        struct job *next = jobs->next; /* the job is its maker's again as soon as it is done */
-        jobs->done(jobs);
-        jobs = next;
-    }
-}
-
 static void note_storage(struct committer *committer, bool ok)
 {
     if (ok == committer->failed_before) { /* it changed */
@@ -102,8 +80,7 @@ static void note_storage(struct committer *committer, bool ok)
 
 static bool tick_is_due(const struct committer *committer, struct stamp now)
 {
-    struct due due = machine_due(committer->machine);
-    return due.wall_ms <= now.now_ms || due.lease_ms <= now.lease_now_ms;
+    return due_in_ms(machine_due(committer->machine), now) <= 0;
 }
 
 static void run_batch(struct committer *committer, struct job *jobs, size_t count)
@@ -121,13 +98,14 @@ static void run_batch(struct committer *committer, struct job *jobs, size_t coun
     int64_t committed_us = clock_monotonic_us();
     metrics_batch(count, applied_us - begun_us, committed_us - applied_us, status != STATUS_OK);
     note_storage(committer, status == STATUS_OK);
-    if (status != STATUS_OK) {
-        refuse_all(jobs);
-    }
     pthread_mutex_lock(&committer->mu);
     committer->counters = machine_counters(committer->machine);
     pthread_mutex_unlock(&committer->mu);
-    finish_all(jobs);
+    if (status == STATUS_OK) {
+        jobs_finish(jobs);
+    } else {
+        jobs_refuse(jobs, STATUS_STORAGE_UNAVAILABLE);
+    }
     committer->hooks.batch_done(committer->hooks.context, &events);
     arena_clear(&committer->batch);
 }
@@ -143,10 +121,7 @@ static struct timespec monotonic_at(int64_t from_now_ms)
 /* How long until the next TICK is due; negative: there is none. */
 static int64_t until_tick_ms(const struct committer *committer, struct stamp now)
 {
-    struct due due = machine_due(committer->machine);
-    int64_t wall = due.wall_ms == INT64_MAX ? INT64_MAX : due.wall_ms - now.now_ms;
-    int64_t lease = due.lease_ms == INT64_MAX ? INT64_MAX : due.lease_ms - now.lease_now_ms;
-    int64_t soonest = wall < lease ? wall : lease;
+    int64_t soonest = due_in_ms(machine_due(committer->machine), now);
     if (soonest == INT64_MAX) {
         return -1;
     }
@@ -163,33 +138,13 @@ static void wait_locked(struct committer *committer)
     int64_t wait_ms = until_tick_ms(committer, clock_now(committer->clock));
     struct timespec until = monotonic_at(wait_ms);
     int rc = 0;
-    while (committer->first == NULL && !committer->stopping && rc != ETIMEDOUT && wait_ms != 0) {
+    while (committer->queue.first == NULL && !committer->stopping && rc != ETIMEDOUT &&
+           wait_ms != 0) {
         committer->asleep = true;
         rc = wait_ms < 0 ? pthread_cond_wait(&committer->work, &committer->mu)
                          : pthread_cond_timedwait(&committer->work, &committer->mu, &until);
     }
     committer->asleep = false;
-}
-
-/* Takes the head of the queue, at most a batch. */
-static struct job *take_locked(struct committer *committer, size_t *ret_count)
-{
-    struct job *first = committer->first;
-    struct job **end = &committer->first;
-    size_t count = 0;
-    while (*end != NULL && count < BATCH_COMMANDS_MAX) {
-        end = &(*end)->next;
-        count++;
-    }
-    struct job *rest = *end;
-    *end = NULL;
-    committer->first = rest;
-    if (rest == NULL) {
-        committer->last = &committer->first;
-    }
-    committer->queued -= count;
-    *ret_count = count;
-    return count == 0 ? NULL : first;
 }
 
 static void *run(void *argument)
@@ -200,8 +155,8 @@ static void *run(void *argument)
         size_t count;
         pthread_mutex_lock(&committer->mu);
         wait_locked(committer);
-        struct job *jobs = take_locked(committer, &count);
-        stopping = committer->stopping && committer->first == NULL;
+        struct job *jobs = jobs_take(&committer->queue, BATCH_COMMANDS_MAX, &count);
+        stopping = committer->stopping && committer->queue.first == NULL;
         pthread_mutex_unlock(&committer->mu);
         if (count > 0 || tick_is_due(committer, clock_now(committer->clock))) {
             run_batch(committer, jobs, count);
@@ -232,7 +187,7 @@ enum status committer_start(struct machine *machine, struct clock *clock,
     committer->machine = machine;
     committer->clock = clock;
     committer->hooks = hooks;
-    committer->last = &committer->first;
+    jobs_make(&committer->queue);
     committer->counters = machine_counters(machine);
     atomic_init(&committer->storage_ok, true);
     pthread_mutex_init(&committer->mu, NULL);
@@ -270,7 +225,7 @@ void committer_free(struct committer *committer)
 size_t committer_queued(struct committer *committer)
 {
     pthread_mutex_lock(&committer->mu);
-    size_t queued = committer->queued;
+    size_t queued = committer->queue.count;
     pthread_mutex_unlock(&committer->mu);
     return queued;
 }

@@ -10,16 +10,7 @@
 
 #include "db/machine.h"
 #include "service/clock.h"
-
-/* A command on its way. Its maker owns it, and neither it nor what it points at may be touched from submit to done. */
-struct job {
-    const struct command *command;
-    struct arena *arena;   /* what the result is made in */
-    struct result *result; /* out */
-    void (*done)(
-        struct job *job); /* called on the committer's thread once the outcome is durable */
-    struct job *next;
-};
+#include "service/jobs.h"
 
 struct committer_hooks {
     /* After the last done of a batch: what it changed. */

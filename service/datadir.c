@@ -1,5 +1,7 @@
 #include "service/datadir.h"
 
+#include "service/whole_file.h"
+
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -39,46 +41,12 @@ void datadir_database_of(const char *path, char ret[DATADIR_PATH_BYTES])
     snprintf(ret, DATADIR_PATH_BYTES, "%.*s/partition-0.db", DATADIR_PATH_BYTES - 64, path);
 }
 
-bool datadir_sync(const char *path)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool synced = fd >= 0 && fsync(fd) == 0;
-    if (fd >= 0) {
-        close(fd);
-    }
-    return synced;
-}
-
-static bool write_all(int fd, const char *text)
-{
-    size_t len = strlen(text);
-    while (len > 0) {
-        ssize_t written = write(fd, text, len);
-        if (written < 0 && errno == EINTR) {
-            continue;
-        }
-        if (written <= 0) {
-            return false;
-        }
-        text += written;
-        len -= (size_t)written;
-    }
-    return true;
-}
-
 /* Puts a small file in the directory, whole or not at all, also when the power goes. */
 static bool put_file(const struct datadir *datadir, const char *name, const char *text)
 {
-    char path[DATADIR_PATH_BYTES], made[DATADIR_PATH_BYTES + 8];
+    char path[DATADIR_PATH_BYTES];
     path_of(datadir, name, path);
-    snprintf(made, sizeof made, "%s.tmp", path);
-    int fd = open(made, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        return false;
-    }
-    bool written = write_all(fd, text) && fsync(fd) == 0;
-    written = close(fd) == 0 && written;
-    return written && rename(made, path) == 0 && datadir_sync(datadir->path);
+    return whole_file_replace(path, text_of(text), true);
 }
 
 /* ---- opening ------------------------------------------------------------------------------------------------------ */
@@ -122,7 +90,7 @@ static bool take_lock(struct datadir *datadir, char *why)
                                     : refuse(why, "Cannot lock %s: %s.", path, strerror(errno));
     }
     snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
-    if (ftruncate(datadir->lock, 0) != 0 || !write_all(datadir->lock, pid)) {
+    if (ftruncate(datadir->lock, 0) != 0 || !whole_file_write_to(datadir->lock, text_of(pid))) {
         return refuse(why, "Cannot write in the data directory %s: %s.", datadir->path,
                       strerror(errno));
     }
@@ -188,7 +156,7 @@ static bool take_mark(struct datadir *datadir, char *why)
         return refuse(why, "Cannot remove %s: %s.", mark, strerror(errno));
     }
     datadir->was_clean = marked || access(datadir->database, F_OK) != 0;
-    return datadir_sync(datadir->path) ||
+    return whole_file_sync(datadir->path) ||
            refuse(why, "Cannot sync the data directory %s: %s.", datadir->path, strerror(errno));
 }
 

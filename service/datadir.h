@@ -38,7 +38,4 @@ const char *datadir_node_id(const struct datadir *datadir);
 /* Whether the last process stopped in order, or there was none: the state then needs no integrity check. */
 bool datadir_was_clean(const struct datadir *datadir);
 
-/* Makes what happened in the directory durable: files made, renamed and removed. */
-bool datadir_sync(const char *path);
-
 #endif

@@ -1,14 +1,13 @@
 #include "service/cluster/board.h"
 
 #include "service/cluster/wire.h"
+#include "service/whole_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { HEAD_BYTES = 16, ENTRY_TABLE = 'T', ENTRY_STEP = 'S', PATH_BYTES = 1400 };
 
@@ -63,41 +62,23 @@ static bool decode_locked(struct board *board, struct text bytes)
     return good;
 }
 
-static bool write_whole(const char *path, struct text bytes)
-{
-    FILE *file = fopen(path, "we");
-    bool written = file != NULL && fwrite(bytes.at, 1, bytes.len, file) == bytes.len;
-    return file != NULL && fclose(file) == 0 && written;
-}
-
 static bool store_locked(struct board *board)
 {
-    char made[PATH_BYTES + 8];
     struct arena arena = ARENA_EMPTY;
     struct text bytes = encode_locked(board, &arena);
-    snprintf(made, sizeof made, "%s.tmp", board->path);
-    bool stored = text_given(bytes) && write_whole(made, bytes) && rename(made, board->path) == 0;
+    bool stored = text_given(bytes) && whole_file_replace(board->path, bytes, false);
     arena_free(&arena);
     return stored;
 }
 
 static bool load(struct board *board)
 {
-    char *bytes = NULL;
-    size_t len = 0;
-    FILE *file = fopen(board->path, "re");
-    if (file == NULL) {
+    void *bytes;
+    size_t len;
+    if (!whole_file_read(board->path, &bytes, &len)) {
         return errno == ENOENT;
     }
-    FILE *gathered = open_memstream(&bytes, &len);
-    char part[4096];
-    size_t count;
-    while (gathered != NULL && (count = fread(part, 1, sizeof part, file)) > 0) {
-        fwrite(part, 1, count, gathered);
-    }
-    bool good = gathered != NULL && fclose(gathered) == 0 && !ferror(file);
-    fclose(file);
-    good = good && decode_locked(board, (struct text){bytes, len});
+    bool good = decode_locked(board, (struct text){bytes, len});
     free(bytes);
     return good;
 }
@@ -150,12 +131,7 @@ static void on_applied(void *context, uint64_t *ret_index, uint64_t *ret_term)
 static bool on_sync(void *context)
 {
     const struct board *board = context;
-    int fd = open(board->path, O_RDONLY | O_CLOEXEC);
-    bool synced = fd < 0 ? errno == ENOENT : fsync(fd) == 0;
-    if (fd >= 0) {
-        close(fd);
-    }
-    return synced;
+    return whole_file_sync(board->path) || errno == ENOENT;
 }
 
 static bool on_image(void *context, void **ret_bytes, size_t *ret_count)

@@ -17,88 +17,28 @@ static const struct events NO_EVENTS = {NULL, 0, 0};
 
 /* ---- jobs --------------------------------------------------------------------------------------------------------- */
 
-static void finish_all(struct job *jobs)
-{
-    while (jobs != NULL) {
-        struct job *next = jobs->next; /* the job is its maker's again as soon as it is done */
-        jobs->done(jobs);
-        jobs = next;
-    }
-}
-
-static void refuse_all(struct job *jobs, enum status status)
-{
-    for (struct job *job = jobs; job != NULL; job = job->next) {
-        *job->result = (struct result){.status = status, .stamp = job->command->stamp};
-    }
-    finish_all(jobs);
-}
-
-static struct job *take_locked(struct hosted *hosted, size_t count_max, size_t *ret_count)
-{
-    struct job *first = hosted->first;
-    struct job **end = &hosted->first;
-    size_t count = 0;
-    while (*end != NULL && count < count_max) {
-        end = &(*end)->next;
-        count++;
-    }
-    struct job *rest = *end;
-    *end = NULL;
-    hosted->first = rest;
-    if (rest == NULL) {
-        hosted->last = &hosted->first;
-    }
-    hosted->queued -= count;
-    *ret_count = count;
-    return count == 0 ? NULL : first;
-}
-
-/* Puts jobs back at the front, in their order. */
-static void put_back(struct hosted *hosted, struct job *jobs, size_t count)
-{
-    struct job **end = &jobs;
-    if (jobs == NULL) {
-        return;
-    }
-    while (*end != NULL) {
-        end = &(*end)->next;
-    }
-    pthread_mutex_lock(&hosted->mu);
-    *end = hosted->first;
-    if (hosted->first == NULL) {
-        hosted->last = end;
-    }
-    hosted->first = jobs;
-    hosted->queued += count;
-    pthread_mutex_unlock(&hosted->mu);
-}
-
 /* Answers what was submitted and is in no batch yet. */
 static void refuse_queue(struct hosted *hosted, enum status status)
 {
     size_t count;
     pthread_mutex_lock(&hosted->mu);
-    struct job *jobs = take_locked(hosted, SIZE_MAX, &count);
+    struct job *jobs = jobs_take(&hosted->queue, SIZE_MAX, &count);
     pthread_mutex_unlock(&hosted->mu);
-    refuse_all(jobs, status);
+    jobs_refuse(jobs, status);
     hosted->hooks.batch_done(hosted->hooks.context, &NO_EVENTS);
 }
 
 enum status hosted_submit(struct hosted *hosted, struct job *job)
 {
-    job->next = NULL;
     if (!atomic_load(&hosted->leads)) {
         return STATUS_NOT_OWNER;
     }
     pthread_mutex_lock(&hosted->mu);
     bool refusing = hosted->refusing;
-    bool room = hosted->queued < COMMITTER_QUEUE_MAX;
+    bool room = hosted->queue.count < COMMITTER_QUEUE_MAX;
     bool post = false;
     if (!refusing && room) {
-        *hosted->last = job;
-        hosted->last = &job->next;
-        hosted->queued++;
+        jobs_add(&hosted->queue, job);
         post = !hosted->posted;
         hosted->posted = true;
     }
@@ -114,9 +54,7 @@ enum status hosted_submit(struct hosted *hosted, struct job *job)
 
 static bool tick_is_due(const struct hosted *hosted)
 {
-    struct due due = machine_due(hosted->place.machine);
-    struct stamp now = clock_now(hosted->place.clock);
-    return due.wall_ms <= now.now_ms || due.lease_ms <= now.lease_now_ms;
+    return due_in_ms(machine_due(hosted->place.machine), clock_now(hosted->place.clock)) <= 0;
 }
 
 static void on_timer(uv_timer_t *timer);
@@ -124,11 +62,7 @@ static void on_timer(uv_timer_t *timer);
 /* The timer is set for when a TICK is due. */
 static void set_timer(struct hosted *hosted)
 {
-    struct due due = machine_due(hosted->place.machine);
-    struct stamp now = clock_now(hosted->place.clock);
-    int64_t wall_ms = due.wall_ms == INT64_MAX ? IDLE_MS : due.wall_ms - now.now_ms;
-    int64_t lease_ms = due.lease_ms == INT64_MAX ? IDLE_MS : due.lease_ms - now.lease_now_ms;
-    int64_t soonest = wall_ms < lease_ms ? wall_ms : lease_ms;
+    int64_t soonest = due_in_ms(machine_due(hosted->place.machine), clock_now(hosted->place.clock));
     soonest = soonest < 1 ? 1 : soonest < IDLE_MS ? soonest : IDLE_MS;
     if (!hosted->closing) {
         uv_timer_start(&hosted->timer, on_timer, (uint64_t)soonest, 0);
@@ -180,7 +114,9 @@ static struct text encode_within_bounds(struct batch *batch)
     while (entry.len > REPLICA_ENTRY_BYTES_MAX && batch->count > 1) {
         size_t count;
         struct job *rest = halve(batch, &count);
-        put_back(batch->hosted, rest, count);
+        pthread_mutex_lock(&batch->hosted->mu);
+        jobs_put_back(&batch->hosted->queue, rest, count);
+        pthread_mutex_unlock(&batch->hosted->mu);
         arena_clear(&batch->arena);
         entry = encode(batch);
     }
@@ -214,9 +150,9 @@ static void on_done(void *context, enum replica_outcome outcome)
     struct hosted *hosted = batch->hosted;
     hosted->batches--;
     if (outcome == REPLICA_COMMITTED) {
-        finish_all(batch->jobs); /* apply has filled the results */
+        jobs_finish(batch->jobs); /* apply has filled the results */
     } else {
-        refuse_all(batch->jobs, status_of(outcome));
+        jobs_refuse(batch->jobs, status_of(outcome));
     }
     atomic_store(&hosted->storage_ok, outcome != REPLICA_NO_SPACE);
     hosted->hooks.batch_done(hosted->hooks.context, &NO_EVENTS);
@@ -239,7 +175,7 @@ static struct batch *make_batch(struct hosted *hosted, bool ticks)
                                      .tick = {TICK_STEPS_MAX}},
                             .begun_us = clock_monotonic_us()};
     pthread_mutex_lock(&hosted->mu);
-    batch->jobs = take_locked(hosted, BATCH_COMMANDS_MAX, &batch->count);
+    batch->jobs = jobs_take(&hosted->queue, BATCH_COMMANDS_MAX, &batch->count);
     pthread_mutex_unlock(&hosted->mu);
     return batch;
 }
@@ -259,7 +195,7 @@ static void propose(struct hosted *hosted, bool ticks)
         hosted->batches++;
         return;
     }
-    refuse_all(batch->jobs, status_of(outcome));
+    jobs_refuse(batch->jobs, status_of(outcome));
     hosted->hooks.batch_done(hosted->hooks.context, &NO_EVENTS);
     free_batch(batch);
 }
@@ -339,7 +275,7 @@ static struct hosted *make(struct uvloop *loop, const struct hosted_place *place
     hosted->hooks = hooks;
     hosted->loop = loop;
     hosted->task.run = on_task;
-    hosted->last = &hosted->first;
+    jobs_make(&hosted->queue);
     hosted->counters = machine_counters(place->machine);
     snprintf(hosted->database, sizeof hosted->database, "%s", place->database);
     pthread_mutex_init(&hosted->mu, NULL);
@@ -430,7 +366,7 @@ struct counters hosted_counters(struct hosted *hosted)
 size_t hosted_queued(struct hosted *hosted)
 {
     pthread_mutex_lock(&hosted->mu);
-    size_t queued = hosted->queued;
+    size_t queued = hosted->queue.count;
     pthread_mutex_unlock(&hosted->mu);
     return queued;
 }

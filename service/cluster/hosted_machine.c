@@ -3,11 +3,10 @@
 #include "db/codec.h"
 #include "db/snapshot.h"
 #include "service/log.h"
+#include "service/whole_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 static void apply_own(struct machine *machine, struct batch *batch)
@@ -77,15 +76,10 @@ static void on_applied(void *context, uint64_t *ret_index, uint64_t *ret_term)
     *ret_term = (uint64_t)counters.applied_term;
 }
 
-static bool sync_file(const char *path)
+/* A file that is not there has nothing to lose. */
+static bool sync_if_there(const char *path)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return errno == ENOENT;
-    }
-    bool synced = fdatasync(fd) == 0;
-    close(fd);
-    return synced;
+    return whole_file_sync(path) || errno == ENOENT;
 }
 
 /* The machine writes without syncing: what it has committed is in the log beside the file, or in the file. */
@@ -94,26 +88,7 @@ static bool on_sync(void *context)
     struct hosted *hosted = context;
     char wal[HOSTED_PATH_BYTES + 8];
     snprintf(wal, sizeof wal, "%s-wal", hosted->database);
-    return sync_file(wal) && sync_file(hosted->database);
-}
-
-static bool read_file(const char *path, void **ret_bytes, size_t *ret_count)
-{
-    FILE *file = fopen(path, "re");
-    long len = file != NULL && fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
-    void *bytes = len > 0 ? malloc((size_t)len) : NULL;
-    bool whole = bytes != NULL && fseek(file, 0, SEEK_SET) == 0 &&
-                 fread(bytes, 1, (size_t)len, file) == (size_t)len;
-    if (file != NULL) {
-        fclose(file);
-    }
-    if (!whole) {
-        free(bytes);
-        return false;
-    }
-    *ret_bytes = bytes;
-    *ret_count = (size_t)len;
-    return true;
+    return sync_if_there(wal) && sync_if_there(hosted->database);
 }
 
 /* An image is a copy of the file. */
@@ -124,7 +99,7 @@ static bool on_image(void *context, void **ret_bytes, size_t *ret_count)
     snprintf(copy, sizeof copy, "%s.image", hosted->database);
     unlink(copy);
     bool made = snapshot_copy(hosted->database, copy, why) == STATUS_OK &&
-                read_file(copy, ret_bytes, ret_count);
+                whole_file_read(copy, ret_bytes, ret_count);
     unlink(copy);
     if (!made) {
         LOG(LOG_ERROR, "image-not-made", LOG_INT("partition", hosted->place.partition),
@@ -133,20 +108,13 @@ static bool on_image(void *context, void **ret_bytes, size_t *ret_count)
     return made;
 }
 
-static bool write_file(const char *path, struct text bytes)
-{
-    FILE *file = fopen(path, "we");
-    bool written = file != NULL && fwrite(bytes.at, 1, bytes.len, file) == bytes.len;
-    return file != NULL && fclose(file) == 0 && written;
-}
-
 static bool on_install(void *context, struct text image)
 {
     struct hosted *hosted = context;
     struct snapshot_info info;
     char copy[HOSTED_PATH_BYTES + 16], why[SNAPSHOT_WHY_BYTES] = "it cannot be written";
     snprintf(copy, sizeof copy, "%s.install", hosted->database);
-    bool good = write_file(copy, image) && snapshot_look(copy, true, &info, why) == STATUS_OK;
+    bool good = whole_file_write(copy, image) && snapshot_look(copy, true, &info, why) == STATUS_OK;
     bool newer = good && info.applied_index > machine_counters(hosted->place.machine).applied_index;
     if (newer) {
         good = machine_install(hosted->place.machine, copy, why) == STATUS_OK && on_sync(hosted);

@@ -37,11 +37,10 @@ struct hosted {
     void *closed_context;
 
     pthread_mutex_t mu;
-    struct job *first, **last; /* guarded by mu: submitted, in no batch yet */
-    size_t queued;             /* guarded by mu */
-    bool posted;               /* guarded by mu: the task is on its way */
-    bool refusing;             /* guarded by mu */
-    struct counters counters;  /* guarded by mu: a copy for others to read */
+    struct jobs queue;        /* guarded by mu: submitted, in no batch yet */
+    bool posted;              /* guarded by mu: the task is on its way */
+    bool refusing;            /* guarded by mu */
+    struct counters counters; /* guarded by mu: a copy for others to read */
 
     atomic_bool leads;
     atomic_bool storage_ok;

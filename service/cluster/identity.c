@@ -1,19 +1,19 @@
 #include "service/cluster/identity.h"
 
-#include "service/datadir.h"
+#include "handlers/digest.h"
+#include "service/whole_file.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 enum { PATH_BYTES = 1400 };
 
-static void path_of(const char *data_dir, const char *suffix, char ret[PATH_BYTES])
+static void path_of(const char *data_dir, char ret[PATH_BYTES])
 {
-    snprintf(ret, PATH_BYTES, "%.1300s/cluster%s", data_dir, suffix);
+    snprintf(ret, PATH_BYTES, "%.1300s/cluster", data_dir);
 }
 
 static bool scan_hex(FILE *file, const char *name, unsigned char *ret, size_t count)
@@ -32,20 +32,16 @@ static bool scan_hex(FILE *file, const char *name, unsigned char *ret, size_t co
     return true;
 }
 
-static void print_hex(FILE *file, const char *name, const unsigned char *bytes, size_t count)
+static struct text hex_of(const unsigned char *bytes, size_t count, struct arena *arena)
 {
-    fprintf(file, "%s ", name);
-    for (size_t i = 0; i < count; i++) {
-        fprintf(file, "%02x", bytes[i]);
-    }
-    fputc('\n', file);
+    return digest_hex(arena, (struct text){(const char *)bytes, count});
 }
 
 enum identity_found identity_read(const char *data_dir, struct identity *ret, char *ret_why)
 {
     char path[PATH_BYTES];
     int founder = 0;
-    path_of(data_dir, "", path);
+    path_of(data_dir, path);
     FILE *file = fopen(path, "re");
     if (file == NULL && errno == ENOENT) {
         return IDENTITY_NONE;
@@ -70,23 +66,20 @@ enum identity_found identity_read(const char *data_dir, struct identity *ret, ch
 
 bool identity_write(const char *data_dir, const struct identity *identity, char *ret_why)
 {
-    char path[PATH_BYTES], made[PATH_BYTES];
-    path_of(data_dir, "", path);
-    path_of(data_dir, ".tmp", made);
-    FILE *file = fopen(made, "we");
-    bool written = file != NULL;
-    if (written) {
-        print_hex(file, "cluster", identity->uuid, sizeof identity->uuid);
-        print_hex(file, "seed", identity->seed, sizeof identity->seed);
-        fprintf(file, "partitions %u\nreplicas %u\nfounder %d\n", identity->partitions,
-                identity->replicas, identity->founder);
-        written = fflush(file) == 0 && fsync(fileno(file)) == 0;
-        written = fclose(file) == 0 && written;
-    }
-    written = written && rename(made, path) == 0 && datadir_sync(data_dir);
+    char path[PATH_BYTES];
+    struct arena arena = ARENA_EMPTY;
+    struct text cluster = hex_of(identity->uuid, sizeof identity->uuid, &arena);
+    struct text seed = hex_of(identity->seed, sizeof identity->seed, &arena);
+    struct text lines =
+        arena_format(&arena, "cluster %.*s\nseed %.*s\npartitions %u\nreplicas %u\nfounder %d\n",
+                     (int)cluster.len, cluster.at, (int)seed.len, seed.at, identity->partitions,
+                     identity->replicas, identity->founder);
+    path_of(data_dir, path);
+    bool written = !arena.exhausted && whole_file_replace(path, lines, true);
     if (!written) {
         snprintf(ret_why, CLUSTER_WHY_BYTES, "cannot write %.300s: %s", path, strerror(errno));
     }
+    arena_free(&arena);
     return written;
 }
 

@@ -134,6 +134,20 @@ Test(deadlock, who_stands_in_a_line_twice_waits_for_those_between_too)
     fixture_close(&f);
 }
 
+Test(deadlock, a_holder_that_stands_in_line_again_waits_for_those_between_too)
+{
+    struct fixture f;
+    fixture_open(&f);
+    hold(&f, "hub", "l1");
+    hold(&f, "dan", "l2");
+    expect_status(wait_for(&f, "dan", "l1"), STATUS_WAITING);
+    expect_status(wait_for(&f, "ada", "l1"), STATUS_WAITING);
+    expect_status(ACQUIRE(&f, "l1", "again", "hub", .wait_ms = WAIT_MS), STATUS_WAITING);
+    struct result result = wait_for(&f, "ada", "l2"); /* hub holds l1, and waits behind ada */
+    expect_cycle(&result, "ada l2, dan l1, hub l1");
+    fixture_close(&f);
+}
+
 Test(deadlock, readers_beside_a_reader_wait_for_nobody_but_behind_a_writer_they_do)
 {
     struct fixture f;
