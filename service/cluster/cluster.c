@@ -336,7 +336,8 @@ bool cluster_start(const struct config *config, const char *url, uint64_t node,
 
 static void on_given_up(void *context, bool moved)
 {
-    (void)context; /* the next look says whether it did */
+    struct seat *seat = context;
+    seat->changing = false; /* if it did not move, the next look tries again */
     (void)moved;
 }
 
@@ -347,8 +348,7 @@ static void give_up_leading(struct errand *errand)
         struct seat *seat = &cluster->seats[i];
         if (seat->hosted != NULL && !seat->closing && hosted_leads(seat->hosted) &&
             !seat->changing) {
-            seat->changing = true; /* for good: nobody steers it from here any more */
-            replica_transfer(hosted_replica(seat->hosted), 0, on_given_up, NULL);
+            seat->changing = replica_transfer(hosted_replica(seat->hosted), 0, on_given_up, seat);
         }
     }
     errand_over(errand, !seats_lead(cluster));

@@ -37,7 +37,7 @@ static void hear(struct cluster *cluster, uint64_t member, const struct report *
     for (size_t i = 0; groups != NULL && i < report->group_count; i++) {
         groups[i] = report->groups[i];
     }
-    heard->at_us = clock_monotonic_us();
+    heard->presence.heard_us = clock_monotonic_us();
     heard->report = *report;
     heard->report.groups = groups;
     heard->report.group_count = groups == NULL ? 0 : report->group_count;
@@ -197,25 +197,24 @@ static void view_group(const struct cluster *cluster, uint64_t member, uint64_t 
 static void view_member(struct cluster *cluster, unsigned place, int64_t now_us,
                         struct placement_view *view)
 {
-    uint64_t id = cluster->table.members[place].id;
-    struct heard *heard = heard_of(cluster, id);
-    bool up = heard != NULL && heard->at_us != 0 &&
-              now_us - heard->at_us < (int64_t)CLUSTER_SILENT_MS * 1000;
+    const struct member *member = &cluster->table.members[place];
+    struct heard *heard = heard_of(cluster, member->id);
     if (heard == NULL) {
         return;
     }
-    if (up) {
+    switch (presence_judge(&heard->presence, now_us, CLUSTER_SILENT_MS, member->state,
+                           cluster->config.replace_after_ms)) {
+    case PRESENCE_UP:
         view->reachable |= members_one(place);
-        heard->down_us = 0;
         for (size_t i = 0; i < heard->report.group_count; i++) {
-            view_group(cluster, id, heard->report.epoch, &heard->report.groups[i], view);
+            view_group(cluster, member->id, heard->report.epoch, &heard->report.groups[i], view);
         }
         return;
-    }
-    heard->down_us = heard->down_us == 0 ? now_us : heard->down_us;
-    if (cluster->table.members[place].state == MEMBER_DOWN &&
-        now_us - heard->down_us > cluster->config.replace_after_ms * 1000) {
+    case PRESENCE_OVERDUE:
         view->overdue |= members_one(place);
+        return;
+    case PRESENCE_DOWN:
+        return;
     }
 }
 

@@ -148,17 +148,24 @@ void seats_close(struct cluster *cluster, void (*closed)(struct cluster *cluster
 static void settle(struct cluster *cluster, unsigned i)
 {
     struct seat *seat = &cluster->seats[i];
-    struct table_partition *wanted = &cluster->table.partitions[i];
-    bool ours = table_slot(wanted, cluster->node) != NULL;
-    if (seat->closing) {
+    struct seat_state state = steering_seat_of(&cluster->table.partitions[i], cluster->node);
+    state.held = seat->hosted != NULL;
+    state.closing = seat->closing;
+    state.stopped = seat->reopen_us != 0;
+    state.rested = clock_monotonic_us() >= seat->reopen_us;
+    enum seat_move move = steering_seat(state);
+    switch (move) {
+    case SEAT_STAYS:
         return;
-    }
-    if (seat->hosted != NULL && (!ours || seat->reopen_us != 0)) {
-        seat->drops = !ours;
+    case SEAT_OPENS:
+    case SEAT_FOUNDS:
+        open_seat(seat, move == SEAT_FOUNDS);
+        return;
+    case SEAT_CLOSES:
+    case SEAT_GOES:
+        seat->drops = move == SEAT_GOES;
         close_seat(seat);
-    } else if (seat->hosted == NULL && ours && clock_monotonic_us() >= seat->reopen_us) {
-        /* A group begins with its founder alone, before the table has ever moved anything of it. */
-        open_seat(seat, wanted->slot_count == 1 && wanted->changed <= 1);
+        return;
     }
 }
 

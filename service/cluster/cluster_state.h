@@ -7,6 +7,7 @@
  *     cluster_steer.c   as leader of a group: its membership is made what the table says; reports
  *     cluster_council.c as leader of group 0: steps are taken in, and placed
  *     cluster_routes.c  who owns what, for the other threads
+ *     steering.c        what these decide, pure
  *
  * Everything belongs to the loop's thread but what cluster_routes.c guards.
  */
@@ -18,6 +19,7 @@
 #include "service/cluster/cluster.h"
 #include "service/cluster/hosted.h"
 #include "service/cluster/proxy.h"
+#include "service/cluster/steering.h"
 #include "service/cluster/transport.h"
 
 enum {
@@ -45,8 +47,7 @@ struct seat {
 /* What group 0's leader last heard of a member. */
 struct heard {
     uint64_t member;
-    int64_t at_us;   /* monotonic; 0: never */
-    int64_t down_us; /* since when it has been down, 0: it is not */
+    struct presence presence;
     struct report report;
     struct arena arena; /* of the report's groups */
 };
