@@ -29,8 +29,9 @@ struct engine {
     struct partitions partitions;
     struct parked *parked;
     struct inflight *inflight;
-    struct cluster *cluster; /* NULL: alone */
-    atomic_bool draining;    /* nothing parks any more */
+    struct cluster *cluster;  /* NULL: alone */
+    atomic_bool draining;     /* nothing parks any more */
+    _Atomic int64_t asked_us; /* when a member last forwarded something here; monotonic */
 };
 
 enum call_state { CALL_READING, CALL_STEPPING, CALL_COMMITTING, CALL_PARKED, CALL_ANSWERED };

@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { DRAIN_LOOK_MS = 10, COUNCIL_GROUP = 0 };
+enum { COUNCIL_GROUP = 0 };
 
 bool cluster_split_peer(const char *peer, char ret_host[MEMBER_ADDRESS_BYTES_MAX + 1],
                         uint16_t *ret_port)
@@ -111,10 +111,12 @@ static void turn(struct cluster *cluster)
     take_table(cluster);
     seats_settle(cluster);
     routes_follow(cluster);
-    steer_groups(cluster);
+    if (!cluster->draining) {
+        steer_groups(cluster);
+    }
     if (now_us - cluster->reported_us >= (int64_t)CLUSTER_REPORT_MS * 1000) {
         cluster->reported_us = now_us;
-        if (cluster->table.epoch != 0) {
+        if (cluster->table.epoch != 0 && !cluster->draining) {
             steer_report(cluster);
         }
         council_turn(cluster);
@@ -333,38 +335,6 @@ bool cluster_start(const struct config *config, const char *url, uint64_t node,
 }
 
 /* ---- stopping ----------------------------------------------------------------------------------------------------- */
-
-static void on_given_up(void *context, bool moved)
-{
-    struct seat *seat = context;
-    seat->changing = false; /* if it did not move, the next look tries again */
-    (void)moved;
-}
-
-static void give_up_leading(struct errand *errand)
-{
-    struct cluster *cluster = errand->cluster;
-    for (unsigned i = 0; i < cluster->partitions.count; i++) {
-        struct seat *seat = &cluster->seats[i];
-        if (seat->hosted != NULL && !seat->closing && hosted_leads(seat->hosted) &&
-            !seat->changing) {
-            seat->changing = replica_transfer(hosted_replica(seat->hosted), 0, on_given_up, seat);
-        }
-    }
-    errand_over(errand, !seats_lead(cluster));
-}
-
-void cluster_drain(struct cluster *cluster, int64_t ms_max)
-{
-    char why[CLUSTER_WHY_BYTES];
-    bool over = false;
-    for (int64_t waited = 0; !over && waited < ms_max; waited += DRAIN_LOOK_MS) {
-        over = go_on_errand(cluster, give_up_leading, why);
-        if (!over) {
-            cluster_wait_ms(DRAIN_LOOK_MS);
-        }
-    }
-}
 
 static void on_transport_closed(void *context)
 {

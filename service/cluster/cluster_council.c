@@ -43,6 +43,15 @@ static void hear(struct cluster *cluster, uint64_t member, const struct report *
     heard->report.group_count = groups == NULL ? 0 : report->group_count;
 }
 
+/* A member that says itself that it goes is not taken for up because of what it reported a moment ago. */
+static void note_farewell(struct cluster *cluster, const struct step *step)
+{
+    struct heard *heard = step->kind == STEP_DOWN ? heard_of(cluster, step->member) : NULL;
+    if (heard != NULL) {
+        heard->presence.heard_us = 0;
+    }
+}
+
 /* ---- steps into group 0 ------------------------------------------------------------------------------------------- */
 
 struct proposed {
@@ -134,6 +143,7 @@ static bool has_joined(const struct cluster *cluster, const struct step *step)
 static void take_step(struct cluster *cluster, struct control *control, struct step step)
 {
     step.epoch = cluster->table.epoch;
+    note_farewell(cluster, &step);
     if (!replica_status(cluster->council).ready || cluster->table.epoch == 0) {
         answer_elsewhere(cluster, control);
     } else if (has_joined(cluster, &step)) {
@@ -151,6 +161,7 @@ void council_take(struct cluster *cluster, const struct ask *ask)
     }
     struct step step = ask->step;
     step.epoch = cluster->table.epoch;
+    note_farewell(cluster, &step);
     if (!cluster->proposing) {
         cluster->proposing = propose_step(cluster, NULL, &step);
     }

@@ -30,12 +30,18 @@ static void on_batch_done(void *context, const struct events *events)
     hooks->batch_done(hooks->context, events);
 }
 
+static void on_leader(void *context, int64_t partition, uint64_t leader)
+{
+    const struct seat *seat = context;
+    routes_led(seat->cluster, partition, leader);
+}
+
 static void on_led(void *context, int64_t partition, bool leads)
 {
     struct seat *seat = context;
     const struct cluster_hooks *hooks = &seat->cluster->hooks;
+    seat->hand_over_us = clock_monotonic_us() + (int64_t)CLUSTER_LED_MS * 1000;
     LOG(LOG_INFO, leads ? "leads" : "leads-no-more", LOG_INT("partition", partition));
-    routes_led(seat->cluster, partition, leads ? seat->cluster->node : 0);
     hooks->led(hooks->context, leads);
 }
 
@@ -56,7 +62,7 @@ static void open_seat(struct seat *seat, bool founds)
     database_of(cluster, id, "", database);
     log_dir_of(cluster, id, log_dir);
     struct partition_options options = {.durable = false, .seed = cluster->seed};
-    struct hosted_hooks hooks = {on_batch_done, on_led, on_stopped, seat};
+    struct hosted_hooks hooks = {on_batch_done, on_leader, on_led, on_stopped, seat};
     bool opened = (mkdir(log_dir, 0700) == 0 || errno == EEXIST) &&
                   partition_open(seat->partition, database, options, why);
     if (opened) {

@@ -185,3 +185,9 @@ void steer_report(struct cluster *cluster)
     }
     arena_free(&arena);
 }
+
+void steer_farewell(struct cluster *cluster)
+{
+    struct ask farewell = {.kind = ASK_STEP, .step = {.kind = STEP_DOWN, .member = cluster->node}};
+    tell_council(cluster, &farewell);
+}

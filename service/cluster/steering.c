@@ -56,12 +56,53 @@ bool steering_group(const struct table_partition *table, const struct replica_me
     return false;
 }
 
+static bool is_up(const struct table *table, uint64_t member)
+{
+    int place = table_find(table, member);
+    return place >= 0 && table->members[place].state == MEMBER_ACTIVE;
+}
+
 uint64_t steering_leader(const struct table *table, const struct table_partition *partition,
                          uint64_t self)
 {
-    int place = table_find(table, partition->leader);
-    bool up = place >= 0 && table->members[place].state == MEMBER_ACTIVE;
-    return up && partition->leader != self ? partition->leader : 0;
+    bool another = partition->leader != self && is_up(table, partition->leader);
+    return another ? partition->leader : 0;
+}
+
+uint64_t steering_guess(const struct table *table, const struct table_partition *partition)
+{
+    for (unsigned i = 0; i < partition->slot_count && !is_up(table, partition->leader); i++) {
+        const struct slot *slot = &partition->slots[i];
+        if (slot->role == SLOT_VOTER && is_up(table, slot->member)) {
+            return slot->member;
+        }
+    }
+    return partition->leader;
+}
+
+/* Whether the member could lead, and is there. */
+static bool may_lead(const struct table *table, const struct replica_member *member, uint64_t self)
+{
+    return member->role == REPLICA_VOTER && member->node != self && is_up(table, member->node);
+}
+
+uint64_t steering_heir(const struct table *table, const struct replica_member *members, int count,
+                       uint64_t self, unsigned turn)
+{
+    uint64_t best = 0, heirs[REPLICA_MEMBERS_MAX];
+    unsigned able = 0;
+    for (int i = 0; i < count; i++) {
+        if (may_lead(table, &members[i], self) && members[i].match > best) {
+            best = members[i].match;
+        }
+    }
+    for (int i = 0; i < count; i++) {
+        if (may_lead(table, &members[i], self) &&
+            members[i].match + REPLICA_UNCOMMITTED_MAX >= best) {
+            heirs[able++] = members[i].node;
+        }
+    }
+    return able == 0 ? 0 : heirs[turn % able];
 }
 
 /* ---- group 0 ------------------------------------------------------------------------------------------------------ */

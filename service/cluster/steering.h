@@ -24,6 +24,14 @@ bool steering_group(const struct table_partition *table, const struct replica_me
 uint64_t steering_leader(const struct table *table, const struct table_partition *partition,
                          uint64_t self);
 
+/* Who is to be asked about a partition of whose leader nothing was heard: who the table prefers, or another voter that is
+   up when that one is not. */
+uint64_t steering_guess(const struct table *table, const struct table_partition *partition);
+/* To which voter `self`, which leads the group and is about to stop, should hand it: one that is up and has about as much
+   of the log as any; `turn` says which of those, so that what is led by one is shared out. 0: none is there. */
+uint64_t steering_heir(const struct table *table, const struct replica_member *members, int count,
+                       uint64_t self, unsigned turn);
+
 /*
  * The same as steering_group for group 0, of which every member has a replica, and 1, 3 or 5 vote. Who votes goes on as
  * long as it is up; who is down ceases to only once another member, which is up, votes in its place: as long as there is

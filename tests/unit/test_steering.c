@@ -173,6 +173,60 @@ Test(steering, the_lead_goes_to_whom_the_table_prefers_when_it_is_there)
     }
 }
 
+Test(steering, who_stops_hands_over_to_voters_that_are_there_and_have_the_log)
+{
+    static const struct {
+        const char *table, *group;
+        uint64_t match[4];
+        uint64_t heirs[4]; /* of turns 0 to 3 */
+    } ROWS[] = {
+        {"aaa", "vvv", {90, 90, 90}, {2, 3, 2, 3}},
+        {"daa", "vvv", {90, 90, 90}, {2, 3, 2, 3}},
+        {"ada", "vvv", {90, 90, 90}, {3, 3, 3, 3}},
+        {"aaj", "vvv", {90, 90, 90}, {2, 2, 2, 2}},
+        {"aal", "vvv", {90, 90, 90}, {2, 2, 2, 2}},
+        {"aa-", "vvv", {90, 90, 90}, {2, 2, 2, 2}},
+        {"aaa", "vvs", {90, 90, 90}, {2, 2, 2, 2}},
+        {"aaa", "vvv", {90, 58, 90}, {2, 3, 2, 3}},
+        {"aaa", "vvv", {90, 57, 90}, {3, 3, 3, 3}},
+        {"aaa", "vvv", {90, 90, 0}, {2, 2, 2, 2}},
+        {"aaaa", "vvvv", {90, 90, 90, 90}, {2, 3, 4, 2}},
+        {"add", "vvv", {90, 90, 90}, {0, 0, 0, 0}},
+        {"a", "v", {90}, {0, 0, 0, 0}},
+    };
+    for (size_t i = 0; i < sizeof ROWS / sizeof ROWS[0]; i++) {
+        struct table *table = table_of(ROWS[i].table);
+        struct replica_member members[REPLICA_MEMBERS_MAX];
+        int count = group_of(ROWS[i].group, members);
+        for (int m = 0; m < count; m++) {
+            members[m].match = ROWS[i].match[members[m].node - 1];
+        }
+        for (unsigned turn = 0; turn < 4; turn++) {
+            cr_expect_eq(steering_heir(table, members, count, 1, turn), ROWS[i].heirs[turn],
+                         "row %zu, turn %u", i, turn);
+        }
+        free(table);
+    }
+}
+
+Test(steering, who_is_asked_is_up_if_anybody_is)
+{
+    static const struct {
+        const char *table, *slots;
+        uint64_t preferred, asked;
+    } ROWS[] = {
+        {"aaa", "VVV", 2, 2}, {"ada", "VVV", 2, 1}, {"dda", "VVV", 2, 3}, {"ddd", "VVV", 2, 2},
+        {"daa", "VLV", 1, 3}, {"daa", "VRV", 1, 3}, {"d", "V", 1, 1},     {"aaa", "-VV", 3, 3},
+    };
+    for (size_t i = 0; i < sizeof ROWS / sizeof ROWS[0]; i++) {
+        struct table *table = table_of(ROWS[i].table);
+        struct table_partition partition = partition_of(ROWS[i].slots);
+        partition.leader = ROWS[i].preferred;
+        cr_expect_eq(steering_guess(table, &partition), ROWS[i].asked, "row %zu", i);
+        free(table);
+    }
+}
+
 /* ---- seats -------------------------------------------------------------------------------------------------------- */
 
 Test(steering, a_seat_follows_the_table)
