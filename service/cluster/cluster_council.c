@@ -5,6 +5,11 @@
 
 enum { MOVES_MAX = 8, MOVES_PER_MEMBER_MAX = 2 };
 
+struct replica_status council_status(const struct cluster *cluster)
+{
+    return cluster->council == NULL ? (struct replica_status){0} : replica_status(cluster->council);
+}
+
 /* ---- what members say --------------------------------------------------------------------------------------------- */
 
 static struct heard *heard_of(struct cluster *cluster, uint64_t member)
@@ -83,7 +88,7 @@ static void answer_done(struct cluster *cluster, struct control *control)
 /* Whoever leads group 0 takes it; the asker turns there. */
 static void answer_elsewhere(struct cluster *cluster, struct control *control)
 {
-    uint64_t leader = replica_leader(cluster->council);
+    uint64_t leader = council_status(cluster).leader;
     int place = leader == cluster->node ? -1 : table_find(&cluster->table, leader);
     answer(control, &(struct answer){
                         .kind = ANSWER_ELSEWHERE,
@@ -113,7 +118,7 @@ static void on_proposed(void *context, enum replica_outcome outcome)
 static bool propose(struct cluster *cluster, struct control *control, struct text entry)
 {
     struct proposed *proposed = malloc(sizeof *proposed);
-    if (proposed == NULL || !text_given(entry)) {
+    if (proposed == NULL || !text_given(entry) || cluster->council == NULL) {
         free(proposed);
         return false;
     }
@@ -144,7 +149,7 @@ static void take_step(struct cluster *cluster, struct control *control, struct s
 {
     step.epoch = cluster->table.epoch;
     note_farewell(cluster, &step);
-    if (!replica_status(cluster->council).ready || cluster->table.epoch == 0) {
+    if (!council_status(cluster).ready || cluster->table.epoch == 0) {
         answer_elsewhere(cluster, control);
     } else if (has_joined(cluster, &step)) {
         answer_done(cluster, control);
@@ -262,7 +267,7 @@ static void found(struct cluster *cluster)
 
 void council_turn(struct cluster *cluster)
 {
-    bool leads = replica_status(cluster->council).ready;
+    bool leads = council_status(cluster).ready;
     int64_t now_us = clock_monotonic_us();
     cluster->leads_since_us = !leads                         ? 0
                               : cluster->leads_since_us == 0 ? now_us

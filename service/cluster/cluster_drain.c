@@ -72,7 +72,7 @@ static void hand_over_all(struct cluster *cluster)
         }
     }
     struct replica *council = cluster->council;
-    if (council != NULL && !cluster->council_changing && replica_status(council).leads) {
+    if (!cluster->council_changing && council_status(cluster).leads) {
         struct replica_member members[REPLICA_MEMBERS_MAX];
         int count = replica_members(council, members);
         uint64_t heir = steering_heir(&cluster->table, members, count, cluster->node, 0);
@@ -82,8 +82,7 @@ static void hand_over_all(struct cluster *cluster)
 
 static bool leads_anything(const struct cluster *cluster)
 {
-    return seats_lead(cluster) ||
-           (cluster->council != NULL && replica_status(cluster->council).leads);
+    return seats_lead(cluster) || council_status(cluster).leads;
 }
 
 /* One look at how far it is; true when it is over. */

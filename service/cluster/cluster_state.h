@@ -76,9 +76,11 @@ struct cluster {
     struct proxy *proxy;
     struct transport *transport;
     struct board *board;
-    struct replica *council; /* group 0 */
+    struct replica *council; /* group 0; NULL: it is not open */
     bool council_changing;
-    int64_t leads_since_us; /* group 0; 0: it does not */
+    bool council_closing;
+    int64_t council_reopen_us; /* it had to stop, and is opened again then */
+    int64_t leads_since_us;    /* group 0; 0: it does not */
     uv_timer_t timer;
     int64_t reported_us;
     bool stopping;
@@ -88,6 +90,7 @@ struct cluster {
     int64_t drain_us;    /* since then */
     int64_t led_us;      /* while it drains: when it last led anything */
     int64_t farewell_us; /* when the others were last told that it goes */
+    bool seats_gone;     /* all are; stopping */
     void (*seats_closed)(struct cluster *cluster);
 
     struct table table; /* a copy; epoch 0: none yet */
@@ -135,6 +138,8 @@ void steer_report(struct cluster *cluster);
 void steer_farewell(struct cluster *cluster);
 
 /* cluster_council.c */
+/* Of this member's replica of group 0; all zero while it is not open. */
+struct replica_status council_status(const struct cluster *cluster);
 void council_serve(void *context, struct control *control, const struct control_request *request);
 void council_turn(struct cluster *cluster);
 /* What this member itself has to say. */

@@ -73,7 +73,7 @@ static void steer_council(struct cluster *cluster)
 {
     struct replica_member members[REPLICA_MEMBERS_MAX];
     struct wanted want;
-    if (cluster->council_changing || !replica_status(cluster->council).ready) {
+    if (cluster->council_changing || !council_status(cluster).ready) {
         return;
     }
     int count = replica_members(cluster->council, members);
@@ -144,7 +144,7 @@ static void on_told(void *context, enum peer_verdict verdict, struct text answer
 static void tell_council(struct cluster *cluster, const struct ask *ask)
 {
     struct arena arena = ARENA_EMPTY;
-    uint64_t leader = replica_leader(cluster->council);
+    uint64_t leader = council_status(cluster).leader;
     int place = table_find(&cluster->table, leader);
     char host[MEMBER_ADDRESS_BYTES_MAX + 1];
     uint16_t port;
