@@ -141,8 +141,7 @@ static void pause_call(struct call *call)
     struct topic topic = topic_of(forwarding);
     forwarding->sent = false;
     call->ticket = parked_ticket(call->engine->parked, &topic);
-    bool over =
-        clock_monotonic_us() > forwarding->give_up_us || call->gone || call->engine->draining;
+    bool over = clock_monotonic_us() > forwarding->give_up_us || call->engine->draining;
     if (over || !park_until(call, PAUSE_MS)) {
         call_end_with(call, call->engine->draining ? STATUS_DRAINING : STATUS_NO_LEADER);
     }
@@ -243,6 +242,10 @@ static void look_at_outcome(struct call *call)
 static void again(struct call *call)
 {
     struct forwarding *forwarding = call->forwarding;
+    if (call->gone) { /* nothing has been carried out, and a call without a connection cannot park */
+        call_end_with(call, STATUS_NO_LEADER);
+        return;
+    }
     if (partition_serves(call->partition)) { /* an election has made us the owner meanwhile */
         call->forwarding = NULL;
         call->state = CALL_STEPPING;

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { Server } from '../http/server.mjs';
 
 const PLACED_MS = 90000;
+const STILL_MS = 2000; // some steps would come in this time
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export async function freePort() {
@@ -78,6 +79,15 @@ export class Cluster {
       ring.partitions.every((p) => p.replicas.length === 3) &&
       new Set(ring.partitions.map((p) => p.owner)).size === this.members.length;
     return this.settled(whole);
+  }
+
+  // The same, and no step has been taken for a while: replicas that were added have become voters.
+  async still() {
+    for (let epoch = null; ; await pause(STILL_MS)) {
+      const ring = await this.placed();
+      if (ring.epoch === epoch) return ring;
+      epoch = ring.epoch;
+    }
   }
 
   async stop() {

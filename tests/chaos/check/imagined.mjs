@@ -44,7 +44,8 @@ export function imagineSession(random, { clients = 3, each = 25, lost = 0.05 } =
   const perform = ({ f, input }) => {
     if (f === 'read') return session.version ? { status: 200, ...session } : { status: 404 };
     if (f === 'patch' && session.version === 0) return { status: 404 };
-    if ((f === 'create' && session.version > 0) || (f === 'cas' && session.version !== input.version)) {
+    const stale = f === 'cas' && (session.version === 0 || session.version !== input.version);
+    if (stale || (f === 'create' && session.version > 0)) {
       return { status: 412, current: session.version };
     }
     const status = session.version === 0 ? 201 : 200;
