@@ -268,6 +268,10 @@ static void look_at_outcome(struct call *call)
 static void again(struct call *call)
 {
     struct forwarding *forwarding = call->forwarding;
+    if (call->gone) { /* nothing has been carried out, and a call without a connection cannot park */
+        call_end_with(call, STATUS_NO_LEADER);
+        return;
+    }
     if (partition_serves(call->partition)) { /* an election has made us the owner meanwhile */
         call->forwarding = NULL;
         call->state = CALL_STEPPING;
