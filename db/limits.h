@@ -129,7 +129,7 @@ enum {
     PROXY_CONNECT_MS_MAX = 500,
     PROXY_IDLE_SECONDS =
         60, /* an older connection is not used again: the other side may be closing it */
-    PROXY_SILENCE_SECONDS = 10, /* without an acknowledgement by the peer's kernel: it is gone */
+    PROXY_SILENCE_SECONDS = 3, /* without an acknowledgement by the peer's kernel: it is gone */
     /* the cluster */
     MEMBERS_MAX = 64, /* a set of members is a 64-bit word */
     PARTITIONS_MAX = 1024,
