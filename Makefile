@@ -130,6 +130,7 @@ test: packages-test
 	tests/process/proxy.sh $(BUILD)/ringhold $(BUILD)/drive-proxy
 	tests/process/readme.sh $(BUILD)/ringhold
 	tests/process/cluster_tour.sh $(BUILD)/ringhold
+	tests/http/run.sh $(BUILD)/ringhold tests/process/balancer.test.mjs
 	tests/http/run.sh $(BUILD)/ringhold
 	tests/http/run.sh $(BUILD)/ringhold tests/members/*.test.mjs
 	node tests/contract/run.mjs --server $(BUILD)/ringhold

@@ -124,11 +124,12 @@ enum {
         8192, /* at a time to one instance; each has a connection of its own */
     PROXY_ANSWER_HEAD_BYTES_MAX = 16 * 1024,
     PROXY_ANSWER_BODY_BYTES_MAX =
-        32 * 1024 * 1024,        /* a page or a receive with everything escaped */
-    PROXY_CONNECT_MS_MAX = 1500, /* time for one lost SYN to be sent again */
+        32 * 1024 * 1024, /* a page or a receive with everything escaped */
+    /* A machine that is gone does not refuse. The owner is then looked for again, so that a lost SYN too costs no more. */
+    PROXY_CONNECT_MS_MAX = 500,
     PROXY_IDLE_SECONDS =
         60, /* an older connection is not used again: the other side may be closing it */
-    PROXY_SILENCE_SECONDS = 10, /* without an acknowledgement by the peer's kernel: it is gone */
+    PROXY_SILENCE_SECONDS = 3, /* without an acknowledgement by the peer's kernel: it is gone */
     /* the cluster */
     MEMBERS_MAX = 64, /* a set of members is a 64-bit word */
     PARTITIONS_MAX = 1024,

@@ -18,8 +18,8 @@ static const char *check_facts(const struct table *table, const struct step *ste
 {
     const char *wrong = member_facts_check(&step->facts);
     if (wrong == NULL && !leaving && table_taken(table, step->member, &step->facts)) {
-        wrong =
-            "Another member has this name or peer address: it must leave first, or be replaced.";
+        wrong = "Another member has this name or peer address: pass another --node or --peer, or "
+                "have that member leave or be replaced first.";
     }
     return wrong;
 }

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 30000, BODY_BYTES = 200 * 1024 };
+enum { PATIENCE_MS = 30000, PATIENCE_TO_CONNECT_MS = 1200, BODY_BYTES = 200 * 1024 };
 
 /* ---- the stage ---------------------------------------------------------------------------------------------------- */
 
@@ -342,8 +342,8 @@ Test(proxy, knows_that_a_connection_never_made_sent_nothing)
     expect_from(base, 200, FORWARD_NOT_SENT);
     int64_t begun_us = clock_monotonic_us();
     expect_from(base, PATIENCE_MS, FORWARD_NOT_SENT);
-    cr_expect_lt(clock_monotonic_us() - begun_us, INT64_C(1000) * PATIENCE_MS / 2,
-                 "it need not wait for the deadline");
+    cr_expect_lt(clock_monotonic_us() - begun_us, INT64_C(1000) * PATIENCE_TO_CONNECT_MS,
+                 "others may have been elected meanwhile");
     close(port);
 }
 
