@@ -151,6 +151,10 @@ static const char *check_member(const struct table *table, unsigned i)
     if (member->changed < 1 || member->changed > table->epoch) {
         return "A member changed after the table's epoch.";
     }
+    if (member->successor != 0 &&
+        (member->state != MEMBER_LEAVING || member->successor == member->id)) {
+        return "A member has a successor although it does not leave, or it is its own.";
+    }
     return member_facts_check(&member->facts);
 }
 

@@ -30,6 +30,7 @@ struct member {
     uint64_t id;      /* made with its data directory; never 0 */
     uint64_t changed; /* the epoch of its last change */
     enum member_state state;
+    uint64_t successor; /* of one that leaves: who should take its places; 0: whoever. Else 0 */
     struct member_facts facts;
 };
 
