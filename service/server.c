@@ -161,6 +161,13 @@ static void on_ring_changed(void *context)
     parked_notify(server->engine.parked, &event, 1);
 }
 
+/* As if by an operator: it drains and ends. */
+static void on_left(void *context)
+{
+    (void)context;
+    kill(getpid(), SIGTERM);
+}
+
 /* Every connection is a file descriptor: as many as the system lets us have. */
 static void raise_file_limit(void)
 {
@@ -184,7 +191,7 @@ static bool clustered(const struct config *config)
 
 static bool start_cluster(struct server *server, char why[DATADIR_WHY_BYTES])
 {
-    struct cluster_hooks hooks = {on_batch_done, on_led, on_ring_changed, server};
+    struct cluster_hooks hooks = {on_batch_done, on_led, on_ring_changed, on_left, server};
     const char *advertise = server->config->cluster.advertise;
     char url[CONFIG_HOST_BYTES + 16];
     snprintf(url, sizeof url, "http://%s", advertise);

@@ -21,22 +21,6 @@
 
 enum { DRAIN_LOOK_MS = 10, COUNCIL_GROUP = 0 };
 
-bool cluster_split_peer(const char *peer, char ret_host[MEMBER_ADDRESS_BYTES_MAX + 1],
-                        uint16_t *ret_port)
-{
-    const char *colon = strrchr(peer, ':');
-    char *end = NULL;
-    unsigned long port = colon == NULL ? 0 : strtoul(colon + 1, &end, 10);
-    if (colon == NULL || *end != '\0' || port == 0 || port > 65535) {
-        return false;
-    }
-    bool brackets = peer[0] == '[' && colon > peer && colon[-1] == ']';
-    snprintf(ret_host, MEMBER_ADDRESS_BYTES_MAX + 1, "%.*s",
-             (int)(colon - peer) - (brackets ? 2 : 0), peer + brackets);
-    *ret_port = (uint16_t)port;
-    return true;
-}
-
 void cluster_wait_ms(int64_t ms)
 {
     struct timespec span = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
@@ -79,7 +63,23 @@ bool go_on_errand(struct cluster *cluster, void (*run)(struct errand *errand), c
     return errand.good;
 }
 
+struct inquiry cluster_inquiry(const struct cluster *cluster)
+{
+    return (struct inquiry){
+        .loop = cluster->loop, .proxy = cluster->proxy, .transport = cluster->transport};
+}
+
 /* ---- turns -------------------------------------------------------------------------------------------------------- */
+
+/* Who was in the table before, and is not any more, is let in no longer. */
+static void part_from_peers(struct cluster *cluster, const uint64_t before[], unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (table_find(&cluster->table, before[i]) < 0) {
+            transport_drop_peer(cluster->transport, before[i]);
+        }
+    }
+}
 
 static void meet_peers(struct cluster *cluster)
 {
@@ -87,7 +87,7 @@ static void meet_peers(struct cluster *cluster)
     uint16_t port;
     for (unsigned i = 0; i < cluster->table.member_count; i++) {
         const struct member *member = &cluster->table.members[i];
-        if (member->id != cluster->node && cluster_split_peer(member->facts.peer, host, &port)) {
+        if (member->id != cluster->node && member_split_peer(member->facts.peer, host, &port)) {
             transport_put_peer(cluster->transport, member->id, host, port);
         }
     }
@@ -99,7 +99,13 @@ static void take_table(struct cluster *cluster)
     if (board_epoch(cluster->board) == cluster->table.epoch) {
         return;
     }
+    uint64_t before[MEMBERS_MAX];
+    unsigned count = cluster->table.member_count;
+    for (unsigned i = 0; i < count; i++) {
+        before[i] = cluster->table.members[i].id;
+    }
     board_copy(cluster->board, &cluster->table);
+    part_from_peers(cluster, before, count);
     meet_peers(cluster);
     routes_publish(cluster);
     cluster->hooks.changed(cluster->hooks.context);
@@ -118,13 +124,14 @@ static void turn(struct cluster *cluster)
             steer_report(cluster);
         }
         council_turn(cluster);
+        standing_turn(cluster);
     }
 }
 
 static void on_timer(uv_timer_t *timer)
 {
     struct cluster *cluster = timer->data;
-    if (!cluster->stopping) {
+    if (!cluster->stopping && !cluster->left) {
         turn(cluster);
     }
 }
@@ -295,6 +302,7 @@ static bool start(struct cluster *cluster, char *why)
     bool joins = !cluster->known && !cluster->founds;
     return (!joins || cluster_join(cluster, why)) && keep_identity(cluster, why) &&
            make_seats(cluster) && open_board(cluster, why) &&
+           (!cluster->known || standing_check(cluster, why)) &&
            go_on_errand(cluster, open_council_and_turn, why);
 }
 
@@ -382,6 +390,8 @@ static void close_transport(struct errand *errand)
 
 static void on_council_closed(void *context)
 {
+    struct errand *errand = context;
+    errand->cluster->council = NULL;
     close_transport(context);
 }
 

@@ -23,6 +23,7 @@ struct cluster_hooks {
     void (*batch_done)(void *context, const struct events *events);
     void (*led)(void *context, bool leads); /* some partition's leadership has come or gone */
     void (*changed)(void *context);         /* the ring has */
+    void (*left)(void *context); /* this node was taken out of the cluster: the process is to end */
     void *context;
 };
 

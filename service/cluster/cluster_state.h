@@ -3,9 +3,11 @@
  *
  *     cluster.c         its life: founding, coming back, stopping; what others ask
  *     cluster_join.c    joining
+ *     cluster_standing.c whether it is still a member, and the only one of its identity
  *     cluster_seats.c   the partitions that are held here: opened and closed as the table says
  *     cluster_steer.c   as leader of a group: its membership is made what the table says; reports
  *     cluster_council.c as leader of group 0: steps are taken in, and placed
+ *     cluster_overview.c as leader of group 0: what was heard of all, put together
  *     cluster_routes.c  who owns what, for the other threads
  *
  * Everything belongs to the loop's thread but what cluster_routes.c guards.
@@ -17,6 +19,7 @@
 #include "service/cluster/board.h"
 #include "service/cluster/cluster.h"
 #include "service/cluster/hosted.h"
+#include "service/cluster/inquiry.h"
 #include "service/cluster/proxy.h"
 #include "service/cluster/transport.h"
 
@@ -64,9 +67,7 @@ struct cluster {
     char token[CLUSTER_TOKEN_DIGITS + 1];
     bool founds;
     bool known;   /* from an earlier life */
-    bool refused; /* joining is of no use */
     bool turns;   /* the timer is there */
-    char join_peer[MEMBER_ADDRESS_BYTES_MAX + 1];
 
     struct uvloop *loop;
     struct proxy *proxy;
@@ -77,6 +78,11 @@ struct cluster {
     int64_t leads_since_us; /* group 0; 0: it does not */
     uv_timer_t timer;
     int64_t reported_us;
+    bool left;             /* the others have taken this node out */
+    bool doubted;          /* whether it is still in, by a refused report */
+    bool asks_standing;    /* somebody is being asked */
+    int64_t standing_us;   /* group 0 had a leader then */
+    unsigned standing_next; /* whom to ask, a place in the table */
     bool stopping;
     struct errand *stop; /* who waits for all to be closed */
     int open_parts;      /* seats that are being closed */
@@ -109,6 +115,8 @@ struct errand {
 bool go_on_errand(struct cluster *cluster, void (*run)(struct errand *errand), char *why);
 void errand_over(struct errand *errand, bool good);
 void cluster_wait_ms(int64_t ms);
+/* For questions to the others. */
+struct inquiry cluster_inquiry(const struct cluster *cluster);
 
 /* cluster_join.c: asks the member that --join names to be taken in; false with a sentence. Not from the loop's thread. */
 bool cluster_join(struct cluster *cluster, char *why);
@@ -129,6 +137,16 @@ void council_turn(struct cluster *cluster);
 /* What this member itself has to say. */
 void council_take(struct cluster *cluster, const struct ask *ask);
 
+/* cluster_standing.c: at the start, not from the loop's thread; false with a sentence. */
+bool standing_check(struct cluster *cluster, char *why);
+/* Once for each report. */
+void standing_turn(struct cluster *cluster);
+/* Group 0's leader does not take this node for a member. */
+void standing_doubt(struct cluster *cluster);
+
+/* cluster_overview.c: how far the member is with leaving. */
+struct standing overview_standing(const struct cluster *cluster, uint64_t member);
+
 /* cluster_routes.c */
 void routes_publish(struct cluster *cluster);
 /* From now on nobody is known to own anything. */
@@ -137,9 +155,5 @@ void routes_forget(struct cluster *cluster);
 void routes_follow(struct cluster *cluster);
 /* A leader has changed. */
 void routes_led(struct cluster *cluster, int64_t partition, uint64_t leader);
-
-/* The member's peer address, split. False when it is none. */
-bool cluster_split_peer(const char *peer, char ret_host[MEMBER_ADDRESS_BYTES_MAX + 1],
-                        uint16_t *ret_port);
 
 #endif

@@ -8,12 +8,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 enum { PATH_BYTES = 1400 };
 
-static void path_of(const char *data_dir, char ret[PATH_BYTES])
+static void path_of(const char *data_dir, const char *name, char ret[PATH_BYTES])
 {
-    snprintf(ret, PATH_BYTES, "%.1300s/cluster", data_dir);
+    snprintf(ret, PATH_BYTES, "%.1300s/%s", data_dir, name);
 }
 
 static bool scan_hex(FILE *file, const char *name, unsigned char *ret, size_t count)
@@ -41,7 +42,7 @@ enum identity_found identity_read(const char *data_dir, struct identity *ret, ch
 {
     char path[PATH_BYTES];
     int founder = 0;
-    path_of(data_dir, path);
+    path_of(data_dir, "cluster", path);
     FILE *file = fopen(path, "re");
     if (file == NULL && errno == ENOENT) {
         return IDENTITY_NONE;
@@ -74,13 +75,31 @@ bool identity_write(const char *data_dir, const struct identity *identity, char 
         arena_format(&arena, "cluster %.*s\nseed %.*s\npartitions %u\nreplicas %u\nfounder %d\n",
                      (int)cluster.len, cluster.at, (int)seed.len, seed.at, identity->partitions,
                      identity->replicas, identity->founder);
-    path_of(data_dir, path);
+    path_of(data_dir, "cluster", path);
     bool written = !arena.exhausted && whole_file_replace(path, lines, true);
     if (!written) {
         snprintf(ret_why, CLUSTER_WHY_BYTES, "cannot write %.300s: %s", path, strerror(errno));
     }
     arena_free(&arena);
     return written;
+}
+
+bool identity_mark_left(const char *data_dir, char *ret_why)
+{
+    char path[PATH_BYTES];
+    path_of(data_dir, "left", path);
+    bool marked = whole_file_replace(path, TEXT(""), true);
+    if (!marked) {
+        snprintf(ret_why, CLUSTER_WHY_BYTES, "cannot write %.300s: %s", path, strerror(errno));
+    }
+    return marked;
+}
+
+bool identity_has_left(const char *data_dir)
+{
+    char path[PATH_BYTES];
+    path_of(data_dir, "left", path);
+    return access(path, F_OK) == 0;
 }
 
 bool identity_make(unsigned char uuid[CLUSTER_UUID_BYTES], unsigned char seed[CLUSTER_SEED_BYTES],

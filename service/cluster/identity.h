@@ -21,6 +21,9 @@ enum identity_found identity_read(const char *data_dir, struct identity *ret, ch
 /* Durably; false with a sentence. */
 MUST_CHECK bool identity_write(const char *data_dir, const struct identity *identity,
                                char *ret_why);
+/* Notes, durably, that the member was taken out of its cluster; and whether that is noted. */
+MUST_CHECK bool identity_mark_left(const char *data_dir, char *ret_why);
+bool identity_has_left(const char *data_dir);
 /* Those of a new cluster. */
 MUST_CHECK bool identity_make(unsigned char uuid[CLUSTER_UUID_BYTES],
                               unsigned char seed[CLUSTER_SEED_BYTES], char *ret_why);

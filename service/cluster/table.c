@@ -3,6 +3,8 @@
 #include "handlers/text_parse.h"
 
 #include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 void table_found(const unsigned char uuid[CLUSTER_UUID_BYTES], unsigned partition_count,
                  unsigned replica_count, uint64_t id, const struct member_facts *facts,
@@ -91,6 +93,22 @@ static bool address_valid(const char address[MEMBER_ADDRESS_BYTES_MAX + 1])
         }
     }
     return len > 0 && len <= MEMBER_ADDRESS_BYTES_MAX;
+}
+
+bool member_split_peer(const char *peer, char ret_host[MEMBER_ADDRESS_BYTES_MAX + 1],
+                        uint16_t *ret_port)
+{
+    const char *colon = strrchr(peer, ':');
+    char *end = NULL;
+    unsigned long port = colon == NULL ? 0 : strtoul(colon + 1, &end, 10);
+    if (colon == NULL || *end != '\0' || port == 0 || port > 65535) {
+        return false;
+    }
+    bool brackets = peer[0] == '[' && colon > peer && colon[-1] == ']';
+    snprintf(ret_host, MEMBER_ADDRESS_BYTES_MAX + 1, "%.*s",
+             (int)(colon - peer) - (brackets ? 2 : 0), peer + brackets);
+    *ret_port = (uint16_t)port;
+    return true;
 }
 
 const char *member_facts_check(const struct member_facts *facts)

@@ -74,6 +74,9 @@ void table_found(const unsigned char uuid[CLUSTER_UUID_BYTES], unsigned partitio
 const char *table_check(const struct table *table);
 /* NULL when a member can say that of itself, else a sentence. */
 const char *member_facts_check(const struct member_facts *facts);
+/* A peer address, split. False when it is none. */
+bool member_split_peer(const char *peer, char ret_host[MEMBER_ADDRESS_BYTES_MAX + 1],
+                       uint16_t *ret_port);
 /* Whether a member other than `id`, one that does not leave, has that name or peer address. */
 bool table_taken(const struct table *table, uint64_t id, const struct member_facts *facts);
 

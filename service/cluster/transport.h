@@ -26,7 +26,7 @@ struct transport_config {
     unsigned char cluster[PEER_CLUSTER_BYTES]; /* all zero: none yet; then nobody is let in */
     uint64_t node;                             /* not 0 */
     struct text secret;                        /* copied */
-    const char *address;                       /* to listen on, numeric */
+    const char *address;                       /* to listen on, numeric; NULL: only asks others */
     uint16_t port;                             /* 0 picks a free one */
     control_serve *serve;                      /* answers control requests; NULL: none are taken */
     void *context;
