@@ -3,7 +3,8 @@ import { createServer } from 'node:net';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Server } from '../http/server.mjs';
+import { spawn } from 'node:child_process';
+import { BINARY, Server } from '../http/server.mjs';
 
 const PLACED_MS = 90000;
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -54,6 +55,37 @@ export class Cluster {
     Object.assign(server, { name: old.name, peer: old.peer });
     this.members[this.members.indexOf(old)] = server;
     return server;
+  }
+
+  // One of the program's commands, to its end: { code, out, err }.
+  command(...words) {
+    const child = spawn(BINARY, words, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const ran = { code: null, out: '', err: '' };
+    child.stdout.on('data', (chunk) => (ran.out += chunk));
+    child.stderr.on('data', (chunk) => (ran.err += chunk));
+    const timer = setTimeout(() => child.kill('SIGKILL'), PLACED_MS);
+    return new Promise((resolve) =>
+      child.once('close', (code) => {
+        clearTimeout(timer);
+        resolve({ ...ran, code });
+      }),
+    );
+  }
+
+  // A command that proves the cluster's secret, asked of a member.
+  admin(member, ...words) {
+    return this.command(...words, '--url', member.base, '--cluster-secret-file', this.secret);
+  }
+
+  // Starts a member's directory where it is not taken: what it is refused with.
+  async refused(old, ...more) {
+    const args = ['--listen', '127.0.0.1:0', '--data', old.data, ...this.args(old.name, old.peer), ...more];
+    return this.command(...args);
+  }
+
+  // A member that has ended is none of ours any longer.
+  forget(old) {
+    this.members = this.members.filter((m) => m !== old);
   }
 
   // Until the ring, as every member that lives tells it, is as `fits` wants it.
