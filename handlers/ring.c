@@ -36,3 +36,20 @@ bool ring_alone(const struct process *process, struct arena *arena, struct ring_
                               .partition_count = 1};
     return true;
 }
+
+bool ring_status_alone(const struct process *process, struct arena *arena, struct ring_status *ret)
+{
+    static const struct ring_member_status MEMBER = {.unseen_ms = 0, .successor = RING_NOBODY};
+    struct ring_replica_status *replica = arena_zalloc(arena, 1, sizeof *replica);
+    struct ring_group_status *group = arena_zalloc(arena, 1, sizeof *group);
+    if (replica == NULL || group == NULL || !ring_alone(process, arena, &ret->ring)) {
+        return false;
+    }
+    *replica = (struct ring_replica_status){
+        .role = TEXT("voter"), .permille = ABSENT, .image_bytes = ABSENT, .image_sent = ABSENT};
+    *group = (struct ring_group_status){0, replica, 1};
+    ret->members = &MEMBER;
+    ret->table = *group;
+    ret->partitions = group;
+    return true;
+}

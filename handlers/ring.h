@@ -16,4 +16,7 @@ int64_t ring_partition(uint64_t hash, unsigned partitions);
    is told so when the wait is over. */
 bool ring_alone(const struct process *process, struct arena *arena, struct ring_view *ret);
 
+/* The same for process.ring_status. */
+bool ring_status_alone(const struct process *process, struct arena *arena, struct ring_status *ret);
+
 #endif

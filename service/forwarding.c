@@ -207,6 +207,14 @@ static void send_it(struct call *call)
 
 /* ---- going on ----------------------------------------------------------------------------------------------------- */
 
+/* Who owns the partition, absent: not whom we thought. Who leads the table's group is not learnt so. */
+static void take_hint(struct call *call, struct text name)
+{
+    if (!call->x.route->of_table) {
+        cluster_hint(call->engine->cluster, call->x.partition, name);
+    }
+}
+
 static void look_at_outcome(struct call *call)
 {
     struct forwarding *forwarding = call->forwarding;
@@ -214,8 +222,7 @@ static void look_at_outcome(struct call *call)
     switch (forwarding->forward.outcome) {
     case FORWARD_ANSWERED:
         if (answer->status == status_info(STATUS_NOT_OWNER)->http) {
-            cluster_hint(call->engine->cluster, call->x.partition,
-                         answered_field(answer, "Ringhold-Owner"));
+            take_hint(call, answered_field(answer, "Ringhold-Owner"));
             again(call);
         } else if (call->gather != NULL) {
             gathering_take(call, answer->status, answer->body);
@@ -224,7 +231,7 @@ static void look_at_outcome(struct call *call)
         }
         return;
     case FORWARD_NOT_SENT:
-        cluster_hint(call->engine->cluster, call->x.partition, TEXT_ABSENT);
+        take_hint(call, TEXT_ABSENT);
         again(call);
         return;
     case FORWARD_UNKNOWN:
@@ -243,14 +250,13 @@ static void look_at_outcome(struct call *call)
 static void again(struct call *call)
 {
     struct forwarding *forwarding = call->forwarding;
-    if (partition_serves(call->partition)) { /* an election has made us the owner meanwhile */
+    if (call_serves(call)) { /* an election has made us the owner meanwhile */
         call->forwarding = NULL;
         call->state = CALL_STEPPING;
         call_begin(call);
         return;
     }
-    bool known = cluster_owner_of(call->engine->cluster, call->x.partition, &forwarding->owner) &&
-                 !forwarding->owner.self;
+    bool known = call_owner(call, &forwarding->owner) && !forwarding->owner.self;
     if (known && forwarding->tries < TRIES_MAX && !forwarding->cancelled) {
         forwarding->tries++;
         send_it(call);

@@ -95,6 +95,13 @@ static bool on_ring(const struct process *process, struct arena *arena, struct r
     return cluster_ring(server->engine.cluster, arena, ret);
 }
 
+static bool on_ring_status(const struct process *process, struct arena *arena,
+                           struct ring_status *ret)
+{
+    struct server *server = process->service;
+    return cluster_ring_status(server->engine.cluster, arena, ret);
+}
+
 static void describe(struct server *server)
 {
     struct cluster *cluster = server->engine.cluster;
@@ -109,6 +116,7 @@ static void describe(struct server *server)
         .durability = server->config->durable ? TEXT("full") : TEXT("relaxed"),
         .secret = secret,
         .ring = cluster == NULL ? ring_alone : on_ring,
+        .ring_status = cluster == NULL ? ring_status_alone : on_ring_status,
         .status = on_status,
         .metrics = on_metrics,
         .service = server,

@@ -32,7 +32,7 @@ struct report_replica {
 /* A group as its leader sees it. */
 struct report_group {
     unsigned partition;
-    bool settled; /* its Raft configuration is what the table of that epoch says */
+    bool settled;  /* its Raft configuration is what the table of that epoch says */
     uint64_t last; /* of its log */
     unsigned replica_count;
     struct report_replica replicas[SLOTS_MAX];

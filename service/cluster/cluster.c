@@ -108,6 +108,7 @@ static void take_table(struct cluster *cluster)
     part_from_peers(cluster, before, count);
     meet_peers(cluster);
     routes_publish(cluster);
+    overview_publish(cluster, cluster->overview != NULL);
     cluster->hooks.changed(cluster->hooks.context);
 }
 
@@ -449,6 +450,7 @@ void cluster_free(struct cluster *cluster)
     free(cluster->partitions.at);
     free(cluster->seats);
     free(cluster->routes);
+    free(cluster->overview);
     pthread_mutex_destroy(&cluster->mu);
     free(cluster);
 }

@@ -200,10 +200,9 @@ static void take_report(struct cluster *cluster, struct control *control, uint64
     bool stranger = replica_status(cluster->council).ready && cluster->table.epoch != 0 &&
                     table_find(&cluster->table, member) < 0;
     hear(cluster, member, report);
-    answer(control, stranger
-                        ? &(struct answer){.kind = ANSWER_REFUSED,
-                                           .words = TEXT("This cluster has no such member.")}
-                        : &(struct answer){.kind = ANSWER_DONE});
+    answer(control, stranger ? &(struct answer){.kind = ANSWER_REFUSED,
+                                                .words = TEXT("This cluster has no such member.")}
+                             : &(struct answer){.kind = ANSWER_DONE});
 }
 
 void council_serve(void *context, struct control *control, const struct control_request *request)
@@ -327,6 +326,7 @@ void council_turn(struct cluster *cluster)
     cluster->leads_since_us = !leads                         ? 0
                               : cluster->leads_since_us == 0 ? now_us
                                                              : cluster->leads_since_us;
+    overview_publish(cluster, leads);
     if (!leads || cluster->proposing) {
         return;
     }

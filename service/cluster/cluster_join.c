@@ -40,7 +40,8 @@ static bool ask_to_join(struct cluster *cluster, struct inquiry *inquiry, char *
     snprintf(why, CLUSTER_WHY_BYTES, "%s%.400s", refused ? "the cluster does not take it: " : "",
              words);
     bool joined = inquired == INQUIRED_DONE && take_answer(cluster, &answer, &arena, why);
-    if (inquired == INQUIRED_UNREACHABLE) { /* who was named is gone: perhaps another is known by now */
+    if (inquired ==
+        INQUIRED_UNREACHABLE) { /* who was named is gone: perhaps another is known by now */
         inquiry->peer[0] = '\0';
     }
     *ret_final = refused || inquired == INQUIRED_WRONG_SECRET;

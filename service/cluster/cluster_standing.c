@@ -62,10 +62,10 @@ static void ask_next(struct cluster *cluster)
     const struct member *next =
         &cluster->table.members[cluster->standing_next++ % cluster->table.member_count];
     struct text bytes = ask_encode(&ask, &arena);
-    cluster->asks_standing = next->id != cluster->node && text_given(bytes) &&
-                             member_split_peer(next->facts.peer, host, &port) &&
-                             transport_ask(cluster->transport, next->id, host, port, bytes,
-                                           on_standing, cluster);
+    cluster->asks_standing =
+        next->id != cluster->node && text_given(bytes) &&
+        member_split_peer(next->facts.peer, host, &port) &&
+        transport_ask(cluster->transport, next->id, host, port, bytes, on_standing, cluster);
     arena_free(&arena);
 }
 

@@ -66,8 +66,8 @@ struct cluster {
     size_t secret_len;
     char token[CLUSTER_TOKEN_DIGITS + 1];
     bool founds;
-    bool known;   /* from an earlier life */
-    bool turns;   /* the timer is there */
+    bool known; /* from an earlier life */
+    bool turns; /* the timer is there */
 
     struct uvloop *loop;
     struct proxy *proxy;
@@ -78,10 +78,10 @@ struct cluster {
     int64_t leads_since_us; /* group 0; 0: it does not */
     uv_timer_t timer;
     int64_t reported_us;
-    bool left;             /* the others have taken this node out */
-    bool doubted;          /* whether it is still in, by a refused report */
-    bool asks_standing;    /* somebody is being asked */
-    int64_t standing_us;   /* group 0 had a leader then */
+    bool left;              /* the others have taken this node out */
+    bool doubted;           /* whether it is still in, by a refused report */
+    bool asks_standing;     /* somebody is being asked */
+    int64_t standing_us;    /* group 0 had a leader then */
     unsigned standing_next; /* whom to ask, a place in the table */
     bool stopping;
     struct errand *stop; /* who waits for all to be closed */
@@ -97,6 +97,8 @@ struct cluster {
     pthread_mutex_t mu;
     struct routes *routes; /* guarded by mu */
     bool forgotten;        /* guarded by mu: and they stay so */
+    struct overview
+        *overview; /* guarded by mu: what this node heard as leader of group 0; NULL: it is not */
 };
 
 /* Something that another thread has done on the loop's, and waits for. */
@@ -146,6 +148,8 @@ void standing_doubt(struct cluster *cluster);
 
 /* cluster_overview.c: how far the member is with leaving. */
 struct standing overview_standing(const struct cluster *cluster, uint64_t member);
+/* For the other threads, as leader of group 0; else, that this node does not know. */
+void overview_publish(struct cluster *cluster, bool leads);
 
 /* cluster_routes.c */
 void routes_publish(struct cluster *cluster);
@@ -155,5 +159,8 @@ void routes_forget(struct cluster *cluster);
 void routes_follow(struct cluster *cluster);
 /* A leader has changed. */
 void routes_led(struct cluster *cluster, int64_t partition, uint64_t leader);
+/* Called with mu held: the table as the other threads know it, NULL: not at all; and what handlers see of it. */
+const struct table *routes_table_locked(const struct cluster *cluster);
+bool routes_view_locked(const struct cluster *cluster, struct arena *arena, struct ring_view *ret);
 
 #endif

@@ -20,8 +20,9 @@ struct inquiry {
     struct uvloop *loop;
     struct proxy *proxy;
     struct transport *transport;
-    char peer[MEMBER_ADDRESS_BYTES_MAX + 1]; /* HOST:PORT of whom to ask next; empty: not found yet */
-    char name[NAME_BYTES_MAX + 1];           /* of the member that inquiry_find found */
+    char peer[MEMBER_ADDRESS_BYTES_MAX +
+              1];                  /* HOST:PORT of whom to ask next; empty: not found yet */
+    char name[NAME_BYTES_MAX + 1]; /* of the member that inquiry_find found */
 };
 
 /* GET `target` of the member at `base`, http://HOST:PORT. False, with what happened in ret_why, when there is no answer. */

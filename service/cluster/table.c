@@ -96,7 +96,7 @@ static bool address_valid(const char address[MEMBER_ADDRESS_BYTES_MAX + 1])
 }
 
 bool member_split_peer(const char *peer, char ret_host[MEMBER_ADDRESS_BYTES_MAX + 1],
-                        uint16_t *ret_port)
+                       uint16_t *ret_port)
 {
     const char *colon = strrchr(peer, ':');
     char *end = NULL;

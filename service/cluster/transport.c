@@ -384,8 +384,7 @@ bool transport_open(struct uv_loop_s *loop, const struct transport_config *confi
     }
     uv_tcp_init(loop, &transport->listener);
     transport->listener.data = transport;
-    int rc = config->address == NULL ? 0
-                                     : bind_listener(transport, config->address, config->port);
+    int rc = config->address == NULL ? 0 : bind_listener(transport, config->address, config->port);
     if (rc != 0) {
         snprintf(ret_why, 256, "cannot listen for the other nodes on %s port %u: %s",
                  config->address, (unsigned)config->port, uv_strerror(rc));

@@ -39,8 +39,7 @@ static enum inquired ask(struct leaving *l, const struct ask *ask, struct arena 
            clock_monotonic_us() < until_us) {
         pause_ms(LOOK_MS);
         if (l->table != NULL) { /* whom we asked may be the one that leaves */
-            const struct member *next =
-                &l->table->members[l->others++ % l->table->member_count];
+            const struct member *next = &l->table->members[l->others++ % l->table->member_count];
             snprintf(l->inquiry->peer, sizeof l->inquiry->peer, "%s", next->facts.peer);
         }
         inquired = inquiry_ask(l->inquiry, ask, arena, ret, l->why);
@@ -101,8 +100,8 @@ static const struct member *find_named(struct leaving *l, const char *name)
 /* Whether others could hold every replica; group 0 looks at it once more. */
 static bool check_enough(struct leaving *l, const struct member *leaver)
 {
-    unsigned active = members_count(table_members(l->table, MEMBER_ACTIVE)) -
-                      (leaver->state == MEMBER_ACTIVE);
+    unsigned active =
+        members_count(table_members(l->table, MEMBER_ACTIVE)) - (leaver->state == MEMBER_ACTIVE);
     bool enough = active >= l->table->replica_count || leaver->state == MEMBER_JOINING;
     if (!enough) {
         snprintf(l->why, sizeof l->why,
