@@ -147,6 +147,13 @@ static bool check_copy(struct restore *restore)
            refuse(restore->why, "%s cannot be restored: %s.", restore->file, because);
 }
 
+int64_t backup_fence_step(int64_t now_ms, int64_t wall_ms)
+{
+    enum { FENCES_PER_MS = 128 };
+    int64_t age_ms = now_ms > wall_ms ? now_ms - wall_ms : 0;
+    return RESTORE_FENCE_STEP + age_ms * FENCES_PER_MS;
+}
+
 /* ---- restore: the fence ------------------------------------------------------------------------------------------- */
 
 /*
@@ -157,12 +164,8 @@ static bool check_copy(struct restore *restore)
  */
 static int64_t step_of(const struct restore *restore, int64_t now_ms)
 {
-    enum { FENCES_PER_MS = 128 };
-    int64_t step = RESTORE_FENCE_STEP;
-    int64_t age_ms = now_ms - restore->new.wall_ms;
-    if (restore->new.wall_ms > 0 && age_ms > 0) {
-        step += age_ms * FENCES_PER_MS;
-    }
+    int64_t sure_ms = restore->new.wall_ms > 0 ? restore->new.wall_ms : now_ms;
+    int64_t step = backup_fence_step(now_ms, sure_ms);
     int64_t behind = 0;
     if (restore->old_is_sound) {
         int64_t fences = restore->old.fence - restore->new.fence;

@@ -15,12 +15,6 @@
 #include <time.h>
 #include <unistd.h>
 
-int command_failed(const char *why)
-{
-    fprintf(stderr, "ringhold: %s\n", why);
-    return EXIT_FAILED;
-}
-
 static int print_routes(void)
 {
     static const char *const METHODS[] = {"GET", "PUT", "POST", "PATCH", "DELETE"};

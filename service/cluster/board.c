@@ -9,7 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEAD_BYTES = 16, ENTRY_TABLE = 'T', ENTRY_STEP = 'S', PATH_BYTES = 1400 };
+enum {
+    HEAD_BYTES = 16,
+    ENTRY_TABLE = 'T',
+    ENTRY_RECOVERED = 'R',
+    ENTRY_STEP = 'S',
+    PATH_BYTES = 1400
+};
 
 struct board {
     char path[PATH_BYTES];
@@ -85,6 +91,17 @@ static bool load(struct board *board)
 
 /* ---- as the replica sees it --------------------------------------------------------------------------------------- */
 
+static void take_table(struct board *board, const struct table *table)
+{
+    bool newer = table != NULL && (board->table == NULL || table->epoch > board->table->epoch);
+    struct table *kept = !newer ? NULL : board->table != NULL ? board->table : malloc(sizeof *kept);
+    if (kept != NULL) {
+        *kept = *table;
+        board->table = kept;
+        board->refusal = NULL;
+    }
+}
+
 /* Nothing is changed when it does not fit: the same on every member. */
 static void take_entry(struct board *board, struct text entry)
 {
@@ -92,13 +109,9 @@ static void take_entry(struct board *board, struct text entry)
     struct text body = {entry.at + 1, entry.len - 1};
     struct step step;
     board->refusal = "The entry is none of a table.";
-    if (entry.at[0] == ENTRY_TABLE && board->table == NULL) {
-        const struct table *table = table_decode(body, &arena);
-        board->table = table == NULL ? NULL : malloc(sizeof *table);
-        if (board->table != NULL) {
-            *board->table = *table;
-            board->refusal = NULL;
-        }
+    bool founds = entry.at[0] == ENTRY_TABLE && board->table == NULL;
+    if (founds || (entry.at[0] == ENTRY_RECOVERED && board->table != NULL)) {
+        take_table(board, table_decode(body, &arena));
     } else if (entry.at[0] == ENTRY_STEP && board->table != NULL && step_decode(body, &step)) {
         board->refusal = placement_apply(board->table, &step);
     }
@@ -234,6 +247,11 @@ static struct text marked(char mark, struct text body, struct arena *arena)
 struct text board_founding(const struct table *table, struct arena *arena)
 {
     return marked(ENTRY_TABLE, table_encode(table, arena), arena);
+}
+
+struct text board_recovered(const struct table *table, struct arena *arena)
+{
+    return marked(ENTRY_RECOVERED, table_encode(table, arena), arena);
 }
 
 struct text board_step(const struct step *step, struct arena *arena)

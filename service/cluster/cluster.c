@@ -171,8 +171,8 @@ static void on_council_stopped(void *context, const char *why)
 
 static bool open_council(struct cluster *cluster, char why[256])
 {
-    char dir[CLUSTER_PATH_BYTES + 16];
-    snprintf(dir, sizeof dir, "%s/log-0", cluster->data_dir);
+    char dir[CLUSTER_FILE_BYTES];
+    cluster_log_path(cluster->data_dir, COUNCIL_GROUP, dir);
     if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
         snprintf(why, 256, "cannot make %.180s: %s", dir, strerror(errno));
         return false;
@@ -253,6 +253,12 @@ static bool find_identity(struct cluster *cluster, char *why)
     if (found == IDENTITY_BROKEN) {
         return false;
     }
+    if (identity_marked(cluster->data_dir, MARK_RECOVERING)) {
+        snprintf(why, CLUSTER_WHY_BYTES,
+                 "ringhold recover has not come to its end in %.200s: run it again, with --force",
+                 cluster->data_dir);
+        return false;
+    }
     if (found == IDENTITY_THERE) {
         memcpy(cluster->uuid, identity.uuid, sizeof cluster->uuid);
         memcpy(cluster->seed, identity.seed, sizeof cluster->seed);
@@ -284,8 +290,8 @@ static bool keep_identity(struct cluster *cluster, char *why)
 
 static bool open_board(struct cluster *cluster, char *why)
 {
-    char path[CLUSTER_PATH_BYTES + 16];
-    snprintf(path, sizeof path, "%s/table", cluster->data_dir);
+    char path[CLUSTER_FILE_BYTES];
+    cluster_table_path(cluster->data_dir, path);
     cluster->board = board_open(path, why);
     return cluster->board != NULL;
 }

@@ -29,7 +29,7 @@ static bool says_gone(const struct cluster *cluster, const struct table *table)
 static void go(struct cluster *cluster)
 {
     char why[CLUSTER_WHY_BYTES];
-    if (!identity_mark_left(cluster->data_dir, why)) {
+    if (!identity_mark(cluster->data_dir, MARK_LEFT, true, why)) {
         LOG(LOG_ERROR, "left-not-noted", LOG_STRING("why", why));
     }
     LOG(LOG_WARN, "left", LOG_STRING("why", "this member was taken out of its cluster"));
@@ -128,7 +128,7 @@ static bool take_standing(struct cluster *cluster, struct inquiry *inquiry,
     const struct table *table = table_decode(answer->table, arena);
     if (says_gone(cluster, table)) {
         char ignored[CLUSTER_WHY_BYTES];
-        (void)!identity_mark_left(cluster->data_dir, ignored);
+        (void)!identity_mark(cluster->data_dir, MARK_LEFT, true, ignored);
         return refuse_left(cluster, why);
     }
     return table == NULL || check_twin(cluster, inquiry, table, why);
@@ -177,7 +177,7 @@ static bool check_join(const struct cluster *cluster, struct inquiry *inquiry, c
 bool standing_check(struct cluster *cluster, char *why)
 {
     struct inquiry inquiry = cluster_inquiry(cluster);
-    if (identity_has_left(cluster->data_dir)) {
+    if (identity_marked(cluster->data_dir, MARK_LEFT)) {
         return refuse_left(cluster, why);
     }
     struct table *table = calloc(1, sizeof *table);

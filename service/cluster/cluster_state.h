@@ -18,13 +18,13 @@
 #include "service/cluster/ask.h"
 #include "service/cluster/board.h"
 #include "service/cluster/cluster.h"
+#include "service/cluster/cluster_files.h"
 #include "service/cluster/hosted.h"
 #include "service/cluster/inquiry.h"
 #include "service/cluster/proxy.h"
 #include "service/cluster/transport.h"
 
 enum {
-    CLUSTER_PATH_BYTES = 1280,
     CLUSTER_TURN_MS = 100,       /* how often the table is looked at */
     CLUSTER_REPORT_MS = 500,     /* how often a member reports */
     CLUSTER_SILENT_MS = 3000,    /* a member that was not heard of for so long is down */

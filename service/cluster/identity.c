@@ -84,21 +84,28 @@ bool identity_write(const char *data_dir, const struct identity *identity, char 
     return written;
 }
 
-bool identity_mark_left(const char *data_dir, char *ret_why)
+static void mark_path(const char *data_dir, enum identity_mark mark, char ret[PATH_BYTES])
 {
-    char path[PATH_BYTES];
-    path_of(data_dir, "left", path);
-    bool marked = whole_file_replace(path, TEXT(""), true);
-    if (!marked) {
-        snprintf(ret_why, CLUSTER_WHY_BYTES, "cannot write %.300s: %s", path, strerror(errno));
-    }
-    return marked;
+    path_of(data_dir, mark == MARK_LEFT ? "left" : "recovering", ret);
 }
 
-bool identity_has_left(const char *data_dir)
+bool identity_mark(const char *data_dir, enum identity_mark mark, bool set, char *ret_why)
 {
     char path[PATH_BYTES];
-    path_of(data_dir, "left", path);
+    mark_path(data_dir, mark, path);
+    bool done = set ? whole_file_replace(path, TEXT(""), true)
+                    : (unlink(path) == 0 || errno == ENOENT) && whole_file_sync_place(path);
+    if (!done) {
+        snprintf(ret_why, CLUSTER_WHY_BYTES, "cannot %s %.300s: %s", set ? "write" : "remove", path,
+                 strerror(errno));
+    }
+    return done;
+}
+
+bool identity_marked(const char *data_dir, enum identity_mark mark)
+{
+    char path[PATH_BYTES];
+    mark_path(data_dir, mark, path);
     return access(path, F_OK) == 0;
 }
 

@@ -21,9 +21,15 @@ enum identity_found identity_read(const char *data_dir, struct identity *ret, ch
 /* Durably; false with a sentence. */
 MUST_CHECK bool identity_write(const char *data_dir, const struct identity *identity,
                                char *ret_why);
-/* Notes, durably, that the member was taken out of its cluster; and whether that is noted. */
-MUST_CHECK bool identity_mark_left(const char *data_dir, char *ret_why);
-bool identity_has_left(const char *data_dir);
+/* What else is to be known of the directory before it is served. */
+enum identity_mark {
+    MARK_LEFT,      /* the member was taken out of its cluster */
+    MARK_RECOVERING /* a recovery was begun, and has not come to its end (recovery.h) */
+};
+/* Sets the mark or takes it away, durably; false with a sentence. */
+MUST_CHECK bool identity_mark(const char *data_dir, enum identity_mark mark, bool set,
+                              char *ret_why);
+bool identity_marked(const char *data_dir, enum identity_mark mark);
 /* Those of a new cluster. */
 MUST_CHECK bool identity_make(unsigned char uuid[CLUSTER_UUID_BYTES],
                               unsigned char seed[CLUSTER_SEED_BYTES], char *ret_why);

@@ -25,6 +25,19 @@ void table_found(const unsigned char uuid[CLUSTER_UUID_BYTES], unsigned partitio
     assert(table_check(ret) == NULL);
 }
 
+void table_recover(const struct table *before, const unsigned char uuid[CLUSTER_UUID_BYTES],
+                   uint64_t id, struct table *ret)
+{
+    const struct member *member = &before->members[table_find(before, id)];
+    table_found(uuid, before->partition_count, before->replica_count, id, &member->facts, ret);
+    ret->epoch = before->epoch + 1;
+    ret->members[0].changed = ret->epoch;
+    for (unsigned p = 0; p < ret->partition_count; p++) {
+        ret->partitions[p].changed = ret->epoch;
+    }
+    assert(table_check(ret) == NULL);
+}
+
 int table_find(const struct table *table, uint64_t id)
 {
     unsigned from = 0, to = table->member_count;

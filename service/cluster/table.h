@@ -65,6 +65,13 @@ void table_found(const unsigned char uuid[CLUSTER_UUID_BYTES], unsigned partitio
                  struct table *ret);
 
 /*
+ * The first table of the cluster that one member makes of what it has, the others being lost: it alone, active, with
+ * every partition, one epoch after `before`, in which it must be.
+ */
+void table_recover(const struct table *before, const unsigned char uuid[CLUSTER_UUID_BYTES],
+                   uint64_t id, struct table *ret);
+
+/*
  * NULL when the table is one that steps can lead to, else a sentence that says what is wrong with it:
  * counts within their bounds; members in order, known by one name and one peer address each (those that leave may
  * share theirs with who replaces them), one at least neither joining nor leaving; each partition's slots in order, of

@@ -38,9 +38,3 @@ int command_ring(const struct config *config)
     visitor_close(visitor);
     return shown ? EXIT_DONE : command_failed(why);
 }
-
-int command_recover(const struct config *config)
-{
-    (void)config;
-    return command_failed("x");
-}

@@ -17,6 +17,12 @@ async function freePort() {
   return port;
 }
 
+// Of a ring's status: everybody is there, and nothing is missing anywhere.
+export const settled = (body) =>
+  body.moves.length === 0 &&
+  body.members.every((m) => m.unseen_ms < 3000) &&
+  body.partitions.every((p) => p.leader !== undefined && p.replicas.every((r) => r.role === 'voter' && r.behind === 0));
+
 export class Cluster {
   constructor({ partitions = 8 } = {}) {
     this.dir = mkdtempSync(join(tmpdir(), 'ringhold-members-'));
@@ -53,7 +59,8 @@ export class Cluster {
   async again(old) {
     const server = await Server.start({ data: old.data, args: this.args(old.name, old.peer) });
     Object.assign(server, { name: old.name, peer: old.peer });
-    this.members[this.members.indexOf(old)] = server;
+    const place = this.members.indexOf(old);
+    this.members[place < 0 ? this.members.length : place] = server;
     return server;
   }
 
@@ -98,6 +105,17 @@ export class Cluster {
       await pause(200);
     }
     throw new Error(`the ring does not become what it should be: ${JSON.stringify(rings.map((r) => r.body))}`);
+  }
+
+  // How the ring is doing, as that member tells it, once it is as it should be.
+  async status(member, fits) {
+    const until = Date.now() + PLACED_MS;
+    for (;;) {
+      const { status, body } = await member.ask('GET', '/v1/ring/status');
+      if (status === 200 && fits(body)) return body;
+      if (Date.now() > until) throw new Error(`the ring does not come to be so: ${JSON.stringify(body)}`);
+      await pause(100);
+    }
   }
 
   // Until all are up where they are now, each partition has three replicas, and each member leads something.

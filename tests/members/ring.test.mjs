@@ -1,7 +1,7 @@
 // How the ring is doing, whoever is asked: members, leaders, lag, and what moves.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Cluster, pause } from './members.mjs';
+import { Cluster, settled } from './members.mjs';
 
 const cluster = new Cluster({ partitions: 4 });
 let [a, b, c] = [];
@@ -15,26 +15,9 @@ before(async () => {
 
 after(() => cluster.stop());
 
-// Asks until it is as it should be.
-async function status(member, fits) {
-  const until = Date.now() + 20000;
-  for (;;) {
-    const { status: code, body } = await member.ask('GET', '/v1/ring/status');
-    assert.equal(code, 200, JSON.stringify(body));
-    if (fits(body)) return body;
-    assert.ok(Date.now() < until, JSON.stringify(body));
-    await pause(100);
-  }
-}
-
-const settled = (body) =>
-  body.moves.length === 0 &&
-  body.members.every((m) => m.unseen_ms < 3000) &&
-  body.partitions.every((p) => p.leader !== undefined && p.replicas.every((r) => r.role === 'voter' && r.behind === 0));
-
 test('every member tells the same of all of them', async () => {
   for (const member of cluster.members) {
-    const body = await status(member, settled);
+    const body = await cluster.status(member, settled);
     assert.deepEqual(body.members.map((m) => m.name).sort(), ['n1', 'n2', 'n3']);
     assert.equal(body.table.replicas.length, 3);
     assert.ok(body.table.replicas.every((r) => r.role === 'voter'));
@@ -43,7 +26,7 @@ test('every member tells the same of all of them', async () => {
 });
 
 test('the command prints it as a table, and as JSON', async () => {
-  await status(a, settled);
+  await cluster.status(a, settled);
   const table = await cluster.command('ring', '--url', b.base);
   assert.equal(table.code, 0, table.err);
   assert.match(table.out, /^n2 +[0-9a-f]{16} +http:\S+ +1 +active +\d\.\d s +\d +4$/m);
@@ -60,12 +43,12 @@ test('a member that is lost is seen to be, with its lag', async () => {
   c.kill('SIGKILL');
   await c.exited;
   const down = (body) => body.members.some((m) => m.name === 'n3' && m.state === 'down' && m.unseen_ms >= 3000);
-  await status(a, down);
+  await cluster.status(a, down);
   for (let i = 0; i < 40; i++) assert.ok((await a.ask('PUT', `/v1/sessions/s-${i}`, { data: { i } })).status < 300);
   const lags = (body) => body.partitions.some((p) => p.replicas.some((r) => r.member === 'n3' && r.behind > 0));
-  await status(b, lags);
+  await cluster.status(b, lags);
   c = await cluster.again(c);
-  await status(b, settled);
+  await cluster.status(b, settled);
 });
 
 test('without a majority what is left says what it knows', async () => {
@@ -73,7 +56,7 @@ test('without a majority what is left says what it knows', async () => {
     member.kill('SIGKILL');
     await member.exited;
   }
-  const body = await status(a, (one) => one.table.leader === undefined);
+  const body = await cluster.status(a, (one) => one.table.leader === undefined);
   assert.equal(body.members.length, 3);
   assert.ok(body.members.every((m) => m.unseen_ms === undefined));
   const table = await cluster.command('ring', '--url', a.base);

@@ -481,3 +481,25 @@ Test(table, cut_lengthened_or_false_bytes_are_no_step)
     cr_expect_not(step_decode(step_encode(&step, &arena), &step), "facts that nobody may say");
     arena_free(&arena);
 }
+
+Test(table, what_one_member_recovers_is_its_own_alone)
+{
+    struct world *w = world_make(16, 3, 1);
+    struct table *after = malloc(sizeof *after);
+    for (uint64_t id = 2; id <= 5; id++) {
+        world_join(w, id, 100);
+    }
+    world_settle(w);
+    table_recover(&w->table, (const unsigned char *)"another-cluster!", 3, after);
+    cr_expect_null(table_check(after), "%s", table_check(after));
+    cr_expect_eq(after->epoch, w->table.epoch + 1);
+    cr_expect_eq(after->member_count, 1);
+    cr_expect_eq(after->members[0].id, 3);
+    cr_expect_str_eq(after->members[0].facts.name, "node-3");
+    for (unsigned p = 0; p < 16; p++) {
+        cr_expect_eq(after->partitions[p].leader, 3);
+        cr_expect_eq(after->partitions[p].changed, after->epoch);
+    }
+    free(after);
+    world_free(w);
+}
