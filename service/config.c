@@ -186,6 +186,20 @@ static bool check_cluster(const struct config_cluster *cluster, char *why)
     return wrong == NULL;
 }
 
+/* What a cluster is made with counts later too where it was given: it must not contradict the cluster. */
+static bool settle_sizes(struct config_cluster *cluster)
+{
+    cluster->partitions_given = cluster->partitions != 0;
+    cluster->replicas_given = cluster->replicas != 0;
+    if (!cluster->partitions_given) {
+        cluster->partitions = setting_find(TEXT("partitions"))->otherwise;
+    }
+    if (!cluster->replicas_given) {
+        cluster->replicas = setting_find(TEXT("replicas"))->otherwise;
+    }
+    return true;
+}
+
 static bool take_file(const char *operand, struct config *config, char *why)
 {
     const struct setting file = {
@@ -235,9 +249,10 @@ bool config_read(int argc, char *const argv[], char *const environment[], struct
     struct arguments arguments;
     struct config config;
     set_defaults(&config);
+    config.cluster.partitions = config.cluster.replicas = 0;
     if (!arguments_read(argc, argv, &arguments, ret_why) ||
         !read_sources(&arguments, environment, &config, ret_why) ||
-        !take_words(&arguments, &config, ret_why) ||
+        !take_words(&arguments, &config, ret_why) || !settle_sizes(&config.cluster) ||
         (arguments.command == CONFIG_SERVE && !check_cluster(&config.cluster, ret_why))) {
         return false;
     }

@@ -44,12 +44,13 @@ struct config_address {
 
 /* What makes an instance a member of a cluster; all empty where it stands alone. */
 struct config_cluster {
-    struct config_address peer;          /* where the other members reach it */
-    char secret_file[CONFIG_PATH_BYTES]; /* what members know each other by */
-    bool init;                           /* makes a new cluster, with this as its first member */
-    int64_t partitions;                  /* with init: how many arcs the ring has */
-    int64_t replicas;                    /* with init: how many members hold each */
-    char join[CONFIG_HOST_BYTES];        /* HOST:PORT of a member's HTTP address */
+    struct config_address peer;            /* where the other members reach it */
+    char secret_file[CONFIG_PATH_BYTES];   /* what members know each other by */
+    bool init;                             /* makes a new cluster, with this as its first member */
+    int64_t partitions;                    /* with init: how many arcs the ring has */
+    int64_t replicas;                      /* with init: how many members hold each */
+    bool partitions_given, replicas_given; /* they are not the defaults */
+    char join[CONFIG_HOST_BYTES];          /* HOST:PORT of a member's HTTP address */
     char advertise
         [CONFIG_HOST_BYTES];  /* HOST:PORT under which others reach its HTTP; empty: --listen */
     int64_t weight;           /* its share of the partitions, beside the others' */

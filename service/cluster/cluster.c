@@ -245,6 +245,21 @@ static bool start_loop(struct cluster *cluster, char *why)
            go_on_errand(cluster, open_transport, why);
 }
 
+bool cluster_check_sizes(const struct config_cluster *config, unsigned partitions,
+                         unsigned replicas, char *why)
+{
+    bool other = config->partitions_given && config->partitions != partitions;
+    if (other || (config->replicas_given && config->replicas != replicas)) {
+        snprintf(why, CLUSTER_WHY_BYTES,
+                 "the cluster has %u %s, for good, and --%s says %d: leave it out",
+                 other ? partitions : replicas, other ? "partitions" : "replicas of each partition",
+                 other ? "partitions" : "replicas",
+                 (int)(other ? config->partitions : config->replicas));
+        return false;
+    }
+    return true;
+}
+
 /* Who this node is in the cluster: known from before, made up, or asked for. */
 static bool find_identity(struct cluster *cluster, char *why)
 {
@@ -262,11 +277,14 @@ static bool find_identity(struct cluster *cluster, char *why)
     if (found == IDENTITY_THERE) {
         memcpy(cluster->uuid, identity.uuid, sizeof cluster->uuid);
         memcpy(cluster->seed, identity.seed, sizeof cluster->seed);
+        if (!cluster_check_sizes(&cluster->config, identity.partitions, identity.replicas, why)) {
+            return false;
+        }
         cluster->config.partitions = identity.partitions;
         cluster->config.replicas = identity.replicas;
         cluster->founds = identity.founder;
         cluster->known = true;
-        return true;
+        return identity_check_place(cluster->data_dir, why);
     }
     if (!cluster->config.init && cluster->config.join[0] == '\0') {
         snprintf(why, CLUSTER_WHY_BYTES,
@@ -285,7 +303,8 @@ static bool keep_identity(struct cluster *cluster, char *why)
                                 .founder = cluster->founds};
     memcpy(identity.uuid, cluster->uuid, sizeof identity.uuid);
     memcpy(identity.seed, cluster->seed, sizeof identity.seed);
-    return cluster->known || identity_write(cluster->data_dir, &identity, why);
+    return cluster->known || (identity_write(cluster->data_dir, &identity, why) &&
+                              identity_keep_place(cluster->data_dir, why));
 }
 
 static bool open_board(struct cluster *cluster, char *why)
@@ -294,6 +313,30 @@ static bool open_board(struct cluster *cluster, char *why)
     cluster_table_path(cluster->data_dir, path);
     cluster->board = board_open(path, why);
     return cluster->board != NULL;
+}
+
+static void look_for_strangers(struct errand *errand)
+{
+    errand_over(errand, transport_strangers(errand->cluster->transport) == 0);
+}
+
+/*
+ * --cluster-init that was left in place must not make a second cluster when the disk is lost: the others of the first go
+ * on dialling, several times a second, whom they take to be here.
+ */
+static bool check_nobody_calls(struct cluster *cluster, char *why)
+{
+    cluster_wait_ms(CLUSTER_LISTEN_MS);
+    bool nobody = go_on_errand(cluster, look_for_strangers, why);
+    if (!nobody) {
+        snprintf(why, CLUSTER_WHY_BYTES,
+                 "members of a cluster look for one of theirs at %.60s, and --cluster-init would "
+                 "make a second one: if this member's disk was lost, have it taken out at one of "
+                 "the others (ringhold leave %.60s --force), and pass --join HOST:PORT in the "
+                 "place of --cluster-init",
+                 cluster->facts.peer, cluster->facts.name);
+    }
+    return nobody;
 }
 
 static bool start(struct cluster *cluster, char *why)
@@ -307,7 +350,9 @@ static bool start(struct cluster *cluster, char *why)
         return false;
     }
     bool joins = !cluster->known && !cluster->founds;
-    return (!joins || cluster_join(cluster, why)) && keep_identity(cluster, why) &&
+    bool founds = !cluster->known && cluster->founds;
+    return (!founds || check_nobody_calls(cluster, why)) &&
+           (!joins || cluster_join(cluster, why)) && keep_identity(cluster, why) &&
            make_seats(cluster) && open_board(cluster, why) &&
            (!cluster->known || standing_check(cluster, why)) &&
            go_on_errand(cluster, open_council_and_turn, why);

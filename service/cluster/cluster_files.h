@@ -2,6 +2,7 @@
  * Where a member keeps its cluster in the data directory, beside what datadir.h lists:
  *
  *     cluster             who it is in which cluster (identity.h)
+ *     place               where this directory was made (identity.h)
  *     left, recovering    marks (identity.h)
  *     table               group 0's state
  *     log-0               group 0's log

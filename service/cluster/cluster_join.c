@@ -25,42 +25,68 @@ static bool take_answer(struct cluster *cluster, const struct answer *answer, st
     return true;
 }
 
-/* *ret_final: asking again would be of no use. */
-static bool ask_to_join(struct cluster *cluster, struct inquiry *inquiry, char *why,
-                        bool *ret_final)
-{
-    struct arena arena = ARENA_EMPTY;
+struct joining {
+    struct cluster *cluster;
+    struct inquiry inquiry;
+    struct arena arena; /* of the answer */
     struct answer answer;
+    bool final; /* asking again would be of no use */
+    char *why;
+};
+
+/* False, with a sentence. */
+static bool ask(struct joining *j, const struct ask *ask)
+{
     char words[INQUIRY_WHY_BYTES];
-    struct ask ask = {
-        .kind = ASK_STEP,
-        .step = {.kind = STEP_JOIN, .member = cluster->node, .facts = cluster->facts}};
-    enum inquired inquired = inquiry_ask(inquiry, &ask, &arena, &answer, words);
+    enum inquired inquired = inquiry_ask(&j->inquiry, ask, &j->arena, &j->answer, words);
     bool refused = inquired == INQUIRED_REFUSED;
-    snprintf(why, CLUSTER_WHY_BYTES, "%s%.400s", refused ? "the cluster does not take it: " : "",
+    snprintf(j->why, CLUSTER_WHY_BYTES, "%s%.400s", refused ? "the cluster does not take it: " : "",
              words);
-    bool joined = inquired == INQUIRED_DONE && take_answer(cluster, &answer, &arena, why);
-    if (inquired ==
-        INQUIRED_UNREACHABLE) { /* who was named is gone: perhaps another is known by now */
-        inquiry->peer[0] = '\0';
+    if (inquired == INQUIRED_UNREACHABLE) { /* it may be known elsewhere by now */
+        j->inquiry.peer[0] = '\0';
     }
-    *ret_final = refused || inquired == INQUIRED_WRONG_SECRET;
-    arena_free(&arena);
-    return joined;
+    j->final = refused || inquired == INQUIRED_WRONG_SECRET;
+    return inquired == INQUIRED_DONE;
+}
+
+/* Before anything is changed by who would be refused afterwards. */
+static bool check(struct joining *j)
+{
+    struct ask question = {.kind = ASK_STANDING, .member = j->cluster->node};
+    if (!ask(j, &question)) {
+        return false;
+    }
+    const struct table *table = table_decode(j->answer.table, &j->arena);
+    j->final = table != NULL && !cluster_check_sizes(&j->cluster->config, table->partition_count,
+                                                     table->replica_count, j->why);
+    return !j->final;
+}
+
+static bool join(struct joining *j)
+{
+    struct ask step = {
+        .kind = ASK_STEP,
+        .step = {.kind = STEP_JOIN, .member = j->cluster->node, .facts = j->cluster->facts}};
+    return ask(j, &step) && take_answer(j->cluster, &j->answer, &j->arena, j->why);
 }
 
 bool cluster_join(struct cluster *cluster, char *why)
 {
-    struct inquiry inquiry = cluster_inquiry(cluster);
+    struct joining joining = {
+        .cluster = cluster, .inquiry = cluster_inquiry(cluster), .arena = ARENA_EMPTY, .why = why};
+    struct inquiry *inquiry = &joining.inquiry;
     char base[CONFIG_HOST_BYTES + 16];
-    bool joined = false, final = false;
+    bool joined = false;
     snprintf(base, sizeof base, "http://%s", cluster->config.join);
-    for (int64_t waited = 0; !joined && !final && waited < JOIN_MS_MAX; waited += JOIN_PAUSE_MS) {
-        joined = (inquiry.peer[0] != '\0' || inquiry_find(&inquiry, base, why)) &&
-                 ask_to_join(cluster, &inquiry, why, &final);
-        if (!joined && !final) {
+    for (int64_t waited = 0; !joined && !joining.final && waited < JOIN_MS_MAX;
+         waited += JOIN_PAUSE_MS) {
+        joined = (inquiry->peer[0] != '\0' || inquiry_find(inquiry, base, why)) &&
+                 check(&joining) && join(&joining);
+        if (!joined && !joining.final) {
             cluster_wait_ms(JOIN_PAUSE_MS);
         }
+        arena_clear(&joining.arena);
     }
+    arena_free(&joining.arena);
     return joined;
 }

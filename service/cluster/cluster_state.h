@@ -27,6 +27,7 @@
 enum {
     CLUSTER_TURN_MS = 100,       /* how often the table is looked at */
     CLUSTER_REPORT_MS = 500,     /* how often a member reports */
+    CLUSTER_LISTEN_MS = 1000,    /* how long a founder listens for who knows better */
     CLUSTER_SILENT_MS = 3000,    /* a member that was not heard of for so long is down */
     CLUSTER_REOPEN_MS = 1000,    /* after a replica had to stop */
     CLUSTER_HAND_OVER_MS = 5000, /* after who should lead did not come to: it may be gone */
@@ -117,6 +118,9 @@ struct errand {
 bool go_on_errand(struct cluster *cluster, void (*run)(struct errand *errand), char *why);
 void errand_over(struct errand *errand, bool good);
 void cluster_wait_ms(int64_t ms);
+/* Whether the sizes that were given, if they were, are the cluster's; false with a sentence. */
+bool cluster_check_sizes(const struct config_cluster *config, unsigned partitions,
+                         unsigned replicas, char *why);
 /* For questions to the others. */
 struct inquiry cluster_inquiry(const struct cluster *cluster);
 

@@ -6,8 +6,10 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { PATH_BYTES = 1400 };
@@ -107,6 +109,60 @@ bool identity_marked(const char *data_dir, enum identity_mark mark)
     char path[PATH_BYTES];
     mark_path(data_dir, mark, path);
     return access(path, F_OK) == 0;
+}
+
+/* The number of a file that is made with the directory and never again. */
+static bool place_of(const char *data_dir, char ret[32], char *why)
+{
+    char path[PATH_BYTES];
+    struct stat status;
+    path_of(data_dir, "node", path);
+    bool known = stat(path, &status) == 0;
+    if (known) {
+        snprintf(ret, 32, "%llu\n", (unsigned long long)status.st_ino);
+    } else {
+        snprintf(why, CLUSTER_WHY_BYTES, "cannot look at %.300s: %s", path, strerror(errno));
+    }
+    return known;
+}
+
+bool identity_keep_place(const char *data_dir, char *ret_why)
+{
+    char path[PATH_BYTES], place[32];
+    path_of(data_dir, "place", path);
+    if (!place_of(data_dir, place, ret_why)) {
+        return false;
+    }
+    bool kept = whole_file_replace(path, text_of(place), true);
+    if (!kept) {
+        snprintf(ret_why, CLUSTER_WHY_BYTES, "cannot write %.300s: %s", path, strerror(errno));
+    }
+    return kept;
+}
+
+bool identity_check_place(const char *data_dir, char *ret_why)
+{
+    char path[PATH_BYTES], place[32];
+    void *kept = NULL;
+    size_t len;
+    path_of(data_dir, "place", path);
+    if (!place_of(data_dir, place, ret_why)) {
+        return false;
+    }
+    if (!whole_file_read(path, &kept, &len)) {
+        return identity_keep_place(data_dir, ret_why);
+    }
+    bool same = text_equal((struct text){kept, len}, text_of(place));
+    free(kept);
+    if (!same) {
+        snprintf(ret_why, CLUSTER_WHY_BYTES,
+                 "%.150s is a copy of a member's data directory, and has forgotten what the member "
+                 "promised the others since: pass an empty one with --data, and --join HOST:PORT. "
+                 "Only if it was copied while the member was stopped, and the member has not run "
+                 "since, remove the file named place in it",
+                 data_dir);
+    }
+    return same;
 }
 
 bool identity_make(unsigned char uuid[CLUSTER_UUID_BYTES], unsigned char seed[CLUSTER_SEED_BYTES],

@@ -162,10 +162,14 @@ enum inquired inquiry_ask(struct inquiry *inquiry, const struct ask *ask, struct
                           struct answer *ret, char ret_why[INQUIRY_WHY_BYTES])
 {
     struct text request = ask_encode(ask, arena), bytes = TEXT_ABSENT;
+    char first[sizeof inquiry->peer];
+    memcpy(first, inquiry->peer, sizeof first);
     for (int hop = 0; hop < HOPS_MAX; hop++) {
         enum peer_verdict verdict = ask_once(inquiry, request, arena, &bytes);
         if (verdict != PEER_ACCEPTED) {
-            return turned_away(inquiry, verdict, ret_why);
+            enum inquired inquired = turned_away(inquiry, verdict, ret_why);
+            memcpy(inquiry->peer, first, sizeof first); /* it knew no better; by and by it will */
+            return inquired;
         }
         if (!answer_decode(bytes, ret)) {
             say_why(ret_why, inquiry->peer, "answers what is not understood");

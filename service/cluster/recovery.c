@@ -440,5 +440,6 @@ bool recovery_finish(struct recovery *recovery, char ret_why[CLUSTER_WHY_BYTES])
         return fail(ret_why, recovery->data_dir, recovery->why);
     }
     return identity_write(recovery->data_dir, &identity, ret_why) &&
+           identity_keep_place(recovery->data_dir, ret_why) &&
            identity_mark(recovery->data_dir, MARK_RECOVERING, false, ret_why);
 }

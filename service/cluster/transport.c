@@ -395,6 +395,11 @@ bool transport_open(struct uv_loop_s *loop, const struct transport_config *confi
     return true;
 }
 
+unsigned transport_strangers(const struct transport *transport)
+{
+    return transport->links.strangers;
+}
+
 uint16_t transport_port(const struct transport *transport)
 {
     return transport->port;

@@ -41,6 +41,8 @@ bool transport_open(struct uv_loop_s *loop, const struct transport_config *confi
  */
 void transport_close(struct transport *transport, void (*closed)(void *context), void *context);
 
+/* How often somebody of another cluster has come to talk to a member of it that it takes to be here. */
+unsigned transport_strangers(const struct transport *transport);
 uint16_t transport_port(const struct transport *transport);
 /* Once a node that joins knows the cluster it has joined. */
 void transport_set_cluster(struct transport *transport,

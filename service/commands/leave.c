@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { LOOK_MS = 500, PATIENCE_MS = 20000 };
+enum { LOOK_MS = 500, PATIENCE_MS = 20000, TRIES_MAX = 5 };
 
 struct leaving {
     const struct config *config;
@@ -137,6 +137,31 @@ static bool tell_to_leave(struct leaving *l)
     return told;
 }
 
+/* When it was last changed; 0: it is not there. A step is refused that comes beside another about the same member, as when
+   that is just being found to be down. */
+static uint64_t changed(const struct leaving *l)
+{
+    int place = table_find(l->table, l->member);
+    return place < 0 ? 0 : l->table->members[place].changed;
+}
+
+static bool tell_until_told(struct leaving *l)
+{
+    for (int tries = 0; tries < TRIES_MAX; tries++) {
+        char why[INQUIRY_WHY_BYTES];
+        uint64_t before = changed(l);
+        if (tell_to_leave(l)) {
+            return true;
+        }
+        memcpy(why, l->why, sizeof why);
+        if (!look(l) || changed(l) == before) {
+            memcpy(l->why, why, sizeof why);
+            return false;
+        }
+    }
+    return false;
+}
+
 /* Whoever has just joined is active within seconds. */
 static bool wait_for_joiners(struct leaving *l)
 {
@@ -165,7 +190,7 @@ static bool begin(struct leaving *l)
         printf("%s is leaving already.\n", l->name);
         return true;
     }
-    return check_enough(l, leaver) && tell_to_leave(l);
+    return check_enough(l, leaver) && tell_until_told(l);
 }
 
 /* ---- while it goes ------------------------------------------------------------------------------------------------ */

@@ -9,7 +9,7 @@ import { BINARY, Server } from '../http/server.mjs';
 const PLACED_MS = 90000;
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-async function freePort() {
+export async function freePort() {
   const probe = createServer();
   await new Promise((resolve) => probe.listen(0, '127.0.0.1', resolve));
   const { port } = probe.address();
@@ -56,8 +56,8 @@ export class Cluster {
   }
 
   // The same member again, with what it has on disk.
-  async again(old) {
-    const server = await Server.start({ data: old.data, args: this.args(old.name, old.peer) });
+  async again(old, ...more) {
+    const server = await Server.start({ data: old.data, args: [...this.args(old.name, old.peer), ...more] });
     Object.assign(server, { name: old.name, peer: old.peer });
     const place = this.members.indexOf(old);
     this.members[place < 0 ? this.members.length : place] = server;
