@@ -221,7 +221,11 @@ static void look_at_outcome(struct call *call)
     const struct proxy_answer *answer = &forwarding->forward.answer;
     switch (forwarding->forward.outcome) {
     case FORWARD_ANSWERED:
-        if (answer->status == status_info(STATUS_NOT_OWNER)->http) {
+        if (answer->status == status_info(STATUS_NOT_OWNER)->http &&
+            text_given(answered_field(answer, "Ringhold-Routing-Key"))) {
+            call->forwarding = NULL;
+            call_follow(call, answered_field(answer, "Ringhold-Routing-Key"));
+        } else if (answer->status == status_info(STATUS_NOT_OWNER)->http) {
             take_hint(call, answered_field(answer, "Ringhold-Owner"));
             again(call);
         } else if (call->gather != NULL) {

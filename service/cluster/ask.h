@@ -6,6 +6,7 @@
  *     REPORT    what a member has seen, to group 0's leader, twice a second: that it lives, and the groups it leads. Who
  *               is no member, as far as the leader knows, is refused.
  *     STANDING  the table as it certainly is, and how far a member is with leaving.
+ *     COMMAND   a command of the state machine (db/codec.h), to whom a partition is led by: it answers with the result.
  *
  * Layout: one byte of version, one of kind, then the kind's own; numbers and ids big-endian (wire.h).
  * Pure. Decoding trusts nothing: any bytes give a value within its bounds, or false.
@@ -19,7 +20,7 @@
 
 enum { ASK_VERSION = 1 };
 
-enum ask_kind { ASK_STEP = 1, ASK_REPORT = 2, ASK_STANDING = 3 };
+enum ask_kind { ASK_STEP = 1, ASK_REPORT = 2, ASK_COMMAND = 3, ASK_STANDING = 4 };
 
 /* A replica as its group's leader sees it. */
 struct report_replica {
@@ -43,11 +44,17 @@ struct report {
     const struct report_group *groups; /* those it leads */
 };
 
+struct ask_command {
+    unsigned partition;
+    struct text bytes; /* as command_encode gives them */
+};
+
 struct ask {
     enum ask_kind kind;
-    struct step step;     /* STEP */
-    struct report report; /* REPORT; its groups in the arena */
-    uint64_t member;      /* STANDING: whose; it need not be there */
+    struct step step;           /* STEP */
+    struct report report;       /* REPORT; its groups in the arena */
+    struct ask_command command; /* COMMAND; decoded, its bytes point into what was decoded */
+    uint64_t member;            /* STANDING: whose; it need not be there */
 };
 
 /* In the arena; absent when memory ran out. */
@@ -65,8 +72,9 @@ enum answer_kind { ANSWER_DONE = 1, ANSWER_ELSEWHERE = 2, ANSWER_REFUSED = 3 };
 
 struct answer {
     enum answer_kind kind;
-    struct text table; /* DONE: as table_encode gives it; absent for a report */
-    struct text seed;  /* DONE, of a step: the cluster's, CLUSTER_SEED_BYTES; else absent */
+    struct text
+        table; /* DONE: as table_encode gives it; of a command, as result_encode does; absent for a report */
+    struct text seed; /* DONE, of a step: the cluster's, CLUSTER_SEED_BYTES; else absent */
     struct text
         words; /* ELSEWHERE: HOST:PORT of the peer port to ask, empty: not known now; REFUSED: a sentence */
     struct standing standing; /* DONE, of STANDING; else zero */

@@ -50,7 +50,7 @@ struct proposed {
     struct control *control; /* who asked, and waits; NULL: placement did */
 };
 
-static void answer(struct control *control, const struct answer *with)
+void council_answer(struct control *control, const struct answer *with)
 {
     struct arena arena = ARENA_EMPTY;
     struct text bytes = answer_encode(with, &arena);
@@ -67,7 +67,7 @@ static void answer_done(struct cluster *cluster, struct control *control, struct
     if (table != NULL && board_copy(cluster->board, table)) {
         with.table = table_encode(table, &arena);
     }
-    answer(control, &with);
+    council_answer(control, &with);
     arena_free(&arena);
 }
 
@@ -82,10 +82,11 @@ static void answer_elsewhere(struct cluster *cluster, struct control *control)
 {
     uint64_t leader = cluster->council == NULL ? 0 : replica_leader(cluster->council);
     int place = leader == cluster->node ? -1 : table_find(&cluster->table, leader);
-    answer(control, &(struct answer){
-                        .kind = ANSWER_ELSEWHERE,
-                        .words = place < 0 ? TEXT_ABSENT
-                                           : text_of(cluster->table.members[place].facts.peer)});
+    council_answer(
+        control,
+        &(struct answer){.kind = ANSWER_ELSEWHERE,
+                         .words = place < 0 ? TEXT_ABSENT
+                                            : text_of(cluster->table.members[place].facts.peer)});
 }
 
 static void on_proposed(void *context, enum replica_outcome outcome)
@@ -98,8 +99,8 @@ static void on_proposed(void *context, enum replica_outcome outcome)
     } else if (outcome != REPLICA_COMMITTED) {
         answer_elsewhere(cluster, proposed->control);
     } else if (refusal != NULL) {
-        answer(proposed->control,
-               &(struct answer){.kind = ANSWER_REFUSED, .words = text_of(refusal)});
+        council_answer(proposed->control,
+                       &(struct answer){.kind = ANSWER_REFUSED, .words = text_of(refusal)});
     } else {
         answer_stepped(cluster, proposed->control);
     }
@@ -200,9 +201,10 @@ static void take_report(struct cluster *cluster, struct control *control, uint64
     bool stranger = replica_status(cluster->council).ready && cluster->table.epoch != 0 &&
                     table_find(&cluster->table, member) < 0;
     hear(cluster, member, report);
-    answer(control, stranger ? &(struct answer){.kind = ANSWER_REFUSED,
-                                                .words = TEXT("This cluster has no such member.")}
-                             : &(struct answer){.kind = ANSWER_DONE});
+    council_answer(control,
+                   stranger ? &(struct answer){.kind = ANSWER_REFUSED,
+                                               .words = TEXT("This cluster has no such member.")}
+                            : &(struct answer){.kind = ANSWER_DONE});
 }
 
 void council_serve(void *context, struct control *control, const struct control_request *request)
@@ -213,9 +215,11 @@ void council_serve(void *context, struct control *control, const struct control_
     if (cluster->council == NULL) { /* it is not there yet, or no more */
         answer_elsewhere(cluster, control);
     } else if (!ask_decode(request->body, &arena, &ask)) {
-        answer(control,
-               &(struct answer){.kind = ANSWER_REFUSED,
-                                .words = TEXT("This is nothing that this version knows.")});
+        council_answer(control,
+                       &(struct answer){.kind = ANSWER_REFUSED,
+                                        .words = TEXT("This is nothing that this version knows.")});
+    } else if (ask.kind == ASK_COMMAND) {
+        remote_serve(cluster, control, &ask.command);
     } else if (ask.kind == ASK_STEP) {
         take_step(cluster, control, ask.step);
     } else if (ask.kind == ASK_STANDING) {

@@ -67,6 +67,14 @@ void routes_follow(struct cluster *cluster)
     pthread_mutex_unlock(&cluster->mu);
 }
 
+uint64_t routes_leader(struct cluster *cluster, int64_t partition)
+{
+    pthread_mutex_lock(&cluster->mu);
+    uint64_t leader = cluster->routes == NULL ? 0 : leader_of(cluster->routes, partition);
+    pthread_mutex_unlock(&cluster->mu);
+    return leader;
+}
+
 static bool find_locked(const struct cluster *cluster, uint64_t member, struct cluster_owner *ret)
 {
     const struct routes *routes = cluster->routes;

@@ -9,6 +9,7 @@
  *     cluster_council.c as leader of group 0: steps are taken in, and placed
  *     cluster_overview.c as leader of group 0: what was heard of all, put together
  *     cluster_routes.c  who owns what, for the other threads
+ *     cluster_remote.c  commands that another member carries out
  *
  * Everything belongs to the loop's thread but what cluster_routes.c guards.
  */
@@ -166,5 +167,13 @@ void routes_led(struct cluster *cluster, int64_t partition, uint64_t leader);
 /* Called with mu held: the table as the other threads know it, NULL: not at all; and what handlers see of it. */
 const struct table *routes_table_locked(const struct cluster *cluster);
 bool routes_view_locked(const struct cluster *cluster, struct arena *arena, struct ring_view *ret);
+
+uint64_t routes_leader(struct cluster *cluster, int64_t partition);
+
+/* cluster_remote.c */
+void remote_serve(struct cluster *cluster, struct control *control, const struct ask_command *ask);
+
+/* cluster_council.c: answers the control, and frees what the answer was made of. */
+void council_answer(struct control *control, const struct answer *with);
 
 #endif
