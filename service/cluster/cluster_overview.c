@@ -58,7 +58,7 @@ static unsigned permille(const struct report_group *group, uint64_t node)
     if (replica == NULL) {
         return 0;
     }
-    if (replica->match == 0 && replica->image_bytes > 0) {
+    if (replica->image_bytes > 0) {
         return (unsigned)((double)replica->image_sent / (double)replica->image_bytes * 1000);
     }
     uint64_t have = replica->match < group->last ? replica->match : group->last;

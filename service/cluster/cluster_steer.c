@@ -245,8 +245,8 @@ static void report_group(struct seat *seat, struct report_group *ret)
                                  .settled = !seat->changing && !status.changing &&
                                             !wanted_of(table, members, count, &want)};
     for (int i = 0; i < count && ret->replica_count < SLOTS_MAX; i++) {
-        ret->replicas[ret->replica_count++] =
-            (struct report_replica){.node = members[i].node, .match = members[i].match};
+        ret->replicas[ret->replica_count++] = (struct report_replica){
+            members[i].node, members[i].match, members[i].image_bytes, members[i].image_sent};
     }
 }
 

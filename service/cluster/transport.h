@@ -65,6 +65,9 @@ void transport_name(uint64_t node, char ret[TRANSPORT_NAME_BYTES]);
 bool transport_join_group(struct transport *transport, uint64_t group,
                           struct raft_uv_transport *ret);
 void transport_leave_group(struct raft_uv_transport *of);
+/* Bytes of the group's messages to that node which are still in our memory: written, and not yet taken by the system.
+   False when there is no connection to it. */
+bool transport_unsent(const struct raft_uv_transport *of, uint64_t node, size_t *ret);
 
 /*
  * Asks a node's control, wherever it is. `to` 0: whoever answers there. `answered` is called, once, from the loop,
