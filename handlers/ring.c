@@ -1,5 +1,7 @@
 #include "handlers/ring.h"
 
+#include "handlers/json_out.h"
+
 #include <assert.h>
 #include <xxhash.h>
 
@@ -13,6 +15,15 @@ int64_t ring_partition(uint64_t hash, unsigned partitions)
     assert(partitions > 0 && (partitions & (partitions - 1)) == 0);
     /* The circle is cut into equal arcs: floor(hash × P / 2^64). */
     return (int64_t)((unsigned __int128)hash * partitions >> 64);
+}
+
+void ring_write_member(struct json_out *out, const struct ring_member *member)
+{
+    out_member_text(out, "id", member->id);
+    out_member_text(out, "name", member->name);
+    out_member_text(out, "url", member->url);
+    out_member_int(out, "weight", member->weight);
+    out_member_text(out, "state", member->state);
 }
 
 bool ring_alone(const struct process *process, struct arena *arena, struct ring_view *ret)

@@ -3,6 +3,7 @@
  */
 #include "handlers/json_out.h"
 #include "handlers/process.h"
+#include "handlers/ring.h"
 #include "handlers/route.h"
 
 #include <string.h>
@@ -40,13 +41,8 @@ static void write_group(struct json_out *out, const struct ring_status *status,
 
 static void write_member(struct json_out *out, const struct ring_status *status, size_t i)
 {
-    const struct ring_member *member = &status->ring.members[i];
     out_open(out, '{');
-    out_member_text(out, "id", member->id);
-    out_member_text(out, "name", member->name);
-    out_member_text(out, "url", member->url);
-    out_member_int(out, "weight", member->weight);
-    out_member_text(out, "state", member->state);
+    ring_write_member(out, &status->ring.members[i]);
     out_member_text_if(out, "successor", name_of(status, status->members[i].successor));
     member_int_if(out, "unseen_ms", status->members[i].unseen_ms);
     out_close(out, '}');
@@ -223,6 +219,14 @@ static struct text count_text(struct arena *arena, size_t n)
     return arena_format(arena, "%zu", n);
 }
 
+/* By name; of two that share one, while one of them leaves, by place. */
+static bool comes_before(const struct ring_status *status, size_t a, size_t b)
+{
+    struct text x = name_of(status, a), y = name_of(status, b);
+    int order = memcmp(x.at, y.at, x.len < y.len ? x.len : y.len);
+    return order != 0 ? order < 0 : x.len != y.len ? x.len < y.len : a < b;
+}
+
 static void member_row(struct sheet *sheet, const struct ring_status *status, size_t i)
 {
     const struct ring_member *member = &status->ring.members[i];
@@ -254,6 +258,19 @@ static void member_row(struct sheet *sheet, const struct ring_status *status, si
     row[7] = count_text(sheet->arena, holds);
 }
 
+/* The member that comes next by name behind `after`, RING_NOBODY: the first. */
+static size_t next_by_name(const struct ring_status *status, size_t after)
+{
+    size_t best = RING_NOBODY;
+    for (size_t i = 0; i < status->ring.member_count; i++) {
+        bool behind = after == RING_NOBODY || comes_before(status, after, i);
+        if (behind && (best == RING_NOBODY || comes_before(status, i, best))) {
+            best = i;
+        }
+    }
+    return best;
+}
+
 static struct sheet members_sheet(struct arena *arena, const struct ring_status *status)
 {
     static const struct text HEAD[] = {TEXT("MEMBER"), TEXT("ID"),      TEXT("URL"),
@@ -264,8 +281,10 @@ static struct sheet members_sheet(struct arena *arena, const struct ring_status 
     if (row != NULL) {
         memcpy(row, HEAD, sizeof HEAD);
     }
+    size_t member = RING_NOBODY;
     for (size_t i = 0; i < status->ring.member_count; i++) {
-        member_row(&sheet, status, i);
+        member = next_by_name(status, member);
+        member_row(&sheet, status, member);
     }
     return sheet;
 }

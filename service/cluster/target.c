@@ -74,7 +74,7 @@ static void spread_replicas(const struct table *table, const struct parts *parts
                             struct placement_target *ret)
 {
     struct assign assign;
-    member_set held[PARTITIONS_MAX];
+    member_set held[PARTITIONS_MAX] = {0};
     uint32_t weights[MEMBERS_MAX] = {0};
     unsigned total = 0;
     begin(&assign, table, weights);

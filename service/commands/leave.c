@@ -7,7 +7,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { LOOK_MS = 500, PATIENCE_MS = 20000, TRIES_MAX = 5 };
+enum { LOOK_MS = 500, PATIENCE_MS = 20000, TRIES_MAX = 5, NOTHING_SHOWN = 101 };
 
 struct leaving {
     const struct config *config;
@@ -195,19 +195,21 @@ static bool begin(struct leaving *l)
 
 /* ---- while it goes ------------------------------------------------------------------------------------------------ */
 
+/* What has been told is not taken back when a copy begins anew. */
 static void show(const struct leaving *l, unsigned total, unsigned *shown)
 {
     const struct standing *standing = &l->standing;
     unsigned done = (total - standing->held) * 1000 + standing->copied;
     unsigned percent = total == 0 ? 100 : done / (total * 10);
-    if (percent == *shown) {
+    if (*shown != NOTHING_SHOWN && percent <= *shown) {
         return;
     }
     *shown = percent;
     printf("%s leaves: %u%%, %u of %u replicas still there", l->name, percent, standing->held,
            total);
     if (standing->stuck > 0) {
-        printf("; %u of them wait, for their partitions have no leader now", standing->stuck);
+        printf("; %u partition%s no leader now, and wait%s", standing->stuck,
+               standing->stuck == 1 ? " has" : "s have", standing->stuck == 1 ? "s" : "");
     }
     printf("\n");
     fflush(stdout);
@@ -215,7 +217,7 @@ static void show(const struct leaving *l, unsigned total, unsigned *shown)
 
 static bool wait_until_gone(struct leaving *l)
 {
-    unsigned total = 0, shown = 101;
+    unsigned total = 0, shown = NOTHING_SHOWN;
     while (look(l)) {
         if (table_find(l->table, l->member) < 0) {
             printf("%s has left.\n", l->name);
