@@ -42,7 +42,7 @@ static bool ask(struct joining *j, const struct ask *ask)
     bool refused = inquired == INQUIRED_REFUSED;
     snprintf(j->why, CLUSTER_WHY_BYTES, "%s%.400s", refused ? "the cluster does not take it: " : "",
              words);
-    if (inquired == INQUIRED_UNREACHABLE) { /* it may be known elsewhere by now */
+    if (inquired == INQUIRED_UNREACHABLE || inquired == INQUIRED_NO_LEADER) {
         j->inquiry.peer[0] = '\0';
     }
     j->final = refused || inquired == INQUIRED_WRONG_SECRET;

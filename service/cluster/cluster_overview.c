@@ -19,8 +19,8 @@ struct overview {
 
 static bool is_fresh(const struct heard *heard, int64_t now_us)
 {
-    return heard->member != 0 && heard->at_us != 0 &&
-           now_us - heard->at_us < (int64_t)CLUSTER_SILENT_MS * 1000;
+    return heard->member != 0 && heard->presence.heard_us != 0 &&
+           now_us - heard->presence.heard_us < (int64_t)CLUSTER_SILENT_MS * 1000;
 }
 
 /* The partition's group, as the member says that leads it; NULL: nobody does. */
@@ -108,7 +108,7 @@ static void gather_members(const struct cluster *cluster, struct overview *ret)
     for (unsigned i = 0; i < cluster->table.member_count; i++) {
         for (size_t j = 0; j < MEMBERS_MAX; j++) {
             if (cluster->heard[j].member == cluster->table.members[i].id) {
-                ret->seen_us[i] = cluster->heard[j].at_us;
+                ret->seen_us[i] = cluster->heard[j].presence.heard_us;
             }
         }
     }
@@ -129,7 +129,7 @@ static void gather_partitions(const struct cluster *cluster, struct overview *re
 
 void overview_publish(struct cluster *cluster, bool leads)
 {
-    struct overview *made = leads ? calloc(1, sizeof *made) : NULL;
+    struct overview *made = leads && cluster->council != NULL ? calloc(1, sizeof *made) : NULL;
     if (made != NULL) {
         made->epoch = cluster->table.epoch;
         gather_members(cluster, made);

@@ -7,16 +7,17 @@
 struct routes {
     struct table table;
     uint64_t table_leader; /* of group 0; 0: unknown */
-    uint64_t leaders
-        [PARTITIONS_MAX]; /* as heard: from our replicas, or from who was wrongly asked; 0: unknown */
+    /* As heard: from our replicas, or from who was wrongly asked; 0: unknown. */
+    uint64_t leaders[PARTITIONS_MAX];
 };
 
-/* Who leads the partition, by the best that is known here: our own replica, what was heard, what the table prefers. */
+/* Who leads the partition, by the best that is known here: our own replica, what was heard, what the table prefers, or
+   anybody who votes and is up, and knows it. */
 static uint64_t leader_of(const struct routes *routes, int64_t partition)
 {
-    const struct table_partition *wanted = &routes->table.partitions[partition];
+    const struct table *table = &routes->table;
     uint64_t heard = routes->leaders[partition];
-    return heard != 0 ? heard : wanted->leader;
+    return heard != 0 ? heard : steering_guess(table, &table->partitions[partition]);
 }
 
 void routes_publish(struct cluster *cluster)
@@ -56,7 +57,7 @@ void routes_follow(struct cluster *cluster)
     pthread_mutex_lock(&cluster->mu);
     struct routes *routes = cluster->routes;
     if (routes != NULL) {
-        routes->table_leader = replica_leader(cluster->council);
+        routes->table_leader = council_status(cluster).leader;
     }
     for (unsigned i = 0; routes != NULL && i < cluster->table.partition_count; i++) {
         const struct seat *seat = &cluster->seats[i];

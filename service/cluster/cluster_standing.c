@@ -72,7 +72,7 @@ static void ask_next(struct cluster *cluster)
 void standing_turn(struct cluster *cluster)
 {
     int64_t now_us = clock_monotonic_us();
-    if (replica_leader(cluster->council) != 0 || cluster->standing_us == 0) {
+    if (council_status(cluster).leader != 0 || cluster->standing_us == 0) {
         cluster->standing_us = now_us;
     }
     bool alone = now_us - cluster->standing_us > (int64_t)DOUBT_MS * 1000;

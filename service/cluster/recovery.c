@@ -231,6 +231,13 @@ static void on_batch_done(void *context, const struct events *events)
     (void)events;
 }
 
+static void on_leader(void *context, int64_t partition, uint64_t leader)
+{
+    (void)context;
+    (void)partition;
+    (void)leader;
+}
+
 static void on_led(void *context, int64_t partition, bool leads)
 {
     (void)partition;
@@ -250,7 +257,7 @@ static void on_stopped(void *context, int64_t partition, const char *words)
 /* Over when it leads, and so has applied all that its log has. */
 static void open_hosted(struct recovery *recovery)
 {
-    struct hosted_hooks hooks = {on_batch_done, on_led, on_stopped, recovery};
+    struct hosted_hooks hooks = {on_batch_done, on_leader, on_led, on_stopped, recovery};
     if (!hosted_open(recovery->loop, recovery->transport, &recovery->place, hooks,
                      &recovery->hosted, recovery->why)) {
         recovery->hosted = NULL;
