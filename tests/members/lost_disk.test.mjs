@@ -30,7 +30,7 @@ test('--cluster-init beside a cluster that looks for this member is refused', as
 
 test('what it says to do brings the member back under its name', async () => {
   const left = await cluster.admin(b, 'leave', 'n1', '--force');
-  assert.equal(left.code, 0, left.err);
+  assert.equal(left.code, 0, left.err + cluster.members.map((m) => m.log.slice(-3000)).join('\n'));
   const again = await cluster.again(a, '--join', `127.0.0.1:${b.port}`);
   await cluster.placed();
   assert.equal((await again.ask('GET', '/v1/sessions/kept')).status, 200);

@@ -21,6 +21,7 @@ export async function freePort() {
 // Of a ring's status: everybody is there, and nothing is missing anywhere.
 export const settled = (body) =>
   body.moves.length === 0 &&
+  body.table.replicas.every((r) => r.behind === 0) &&
   body.members.every((m) => m.unseen_ms < 3000) &&
   body.partitions.every((p) => p.leader !== undefined && p.replicas.every((r) => r.role === 'voter' && r.behind === 0));
 
