@@ -45,6 +45,35 @@ struct ring_view {
     unsigned partition_count;            /* a power of two */
 };
 
+/*
+ * How the ring is doing, as the member knows it that leads the table's group: it hears of all the others. Any other knows
+ * the ring alone. What is not known is ABSENT.
+ */
+enum { RING_NOBODY = SIZE_MAX };
+struct ring_replica_status {
+    size_t member;
+    struct text role;    /* "voter", "learner", "retiring", "standby" */
+    int64_t behind;      /* entries of its leader's log that it lacks, or ABSENT */
+    int64_t permille;    /* of a learner: how much of the state it has, or ABSENT */
+    int64_t image_bytes; /* of the image that is on its way to it, or ABSENT */
+    int64_t image_sent;
+};
+struct ring_group_status {
+    size_t leader; /* a member, or RING_NOBODY */
+    const struct ring_replica_status *replicas;
+    size_t replica_count;
+};
+struct ring_member_status {
+    int64_t unseen_ms; /* since it was last heard of, or ABSENT */
+    size_t successor;  /* of one that leaves, or RING_NOBODY */
+};
+struct ring_status {
+    struct ring_view ring;
+    const struct ring_member_status *members;   /* as ring.members */
+    struct ring_group_status table;             /* the group that keeps the ring */
+    const struct ring_group_status *partitions; /* as ring.partitions */
+};
+
 struct process {
     struct text version;    /* "0.1.0" */
     struct text node;       /* this instance's name */
@@ -54,6 +83,8 @@ struct process {
     struct text secret;     /* machine_secret: what receipts are signed with */
     /* False when memory ran out. */
     bool (*ring)(const struct process *process, struct arena *arena, struct ring_view *ret);
+    bool (*ring_status)(const struct process *process, struct arena *arena,
+                        struct ring_status *ret);
     void (*status)(const struct process *process, struct process_status *ret);
     struct text (*metrics)(const struct process *process, struct arena *arena);
     void *service;

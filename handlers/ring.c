@@ -1,5 +1,7 @@
 #include "handlers/ring.h"
 
+#include "handlers/json_out.h"
+
 #include <assert.h>
 #include <xxhash.h>
 
@@ -13,6 +15,15 @@ int64_t ring_partition(uint64_t hash, unsigned partitions)
     assert(partitions > 0 && (partitions & (partitions - 1)) == 0);
     /* The circle is cut into equal arcs: floor(hash × P / 2^64). */
     return (int64_t)((unsigned __int128)hash * partitions >> 64);
+}
+
+void ring_write_member(struct json_out *out, const struct ring_member *member)
+{
+    out_member_text(out, "id", member->id);
+    out_member_text(out, "name", member->name);
+    out_member_text(out, "url", member->url);
+    out_member_int(out, "weight", member->weight);
+    out_member_text(out, "state", member->state);
 }
 
 bool ring_alone(const struct process *process, struct arena *arena, struct ring_view *ret)
@@ -34,5 +45,22 @@ bool ring_alone(const struct process *process, struct arena *arena, struct ring_
                               .member_count = 1,
                               .partitions = &PLACE,
                               .partition_count = 1};
+    return true;
+}
+
+bool ring_status_alone(const struct process *process, struct arena *arena, struct ring_status *ret)
+{
+    static const struct ring_member_status MEMBER = {.unseen_ms = 0, .successor = RING_NOBODY};
+    struct ring_replica_status *replica = arena_zalloc(arena, 1, sizeof *replica);
+    struct ring_group_status *group = arena_zalloc(arena, 1, sizeof *group);
+    if (replica == NULL || group == NULL || !ring_alone(process, arena, &ret->ring)) {
+        return false;
+    }
+    *replica = (struct ring_replica_status){
+        .role = TEXT("voter"), .permille = ABSENT, .image_bytes = ABSENT, .image_sent = ABSENT};
+    *group = (struct ring_group_status){0, replica, 1};
+    ret->members = &MEMBER;
+    ret->table = *group;
+    ret->partitions = group;
     return true;
 }

@@ -12,8 +12,15 @@ uint64_t ring_hash(struct text routing_key);
 /* The partition of a hash, of `partitions` (a power of two) in all. */
 int64_t ring_partition(uint64_t hash, unsigned partitions);
 
+/* What a member says of itself, as members of an object that is open. */
+struct json_out;
+void ring_write_member(struct json_out *out, const struct ring_member *member);
+
 /* The ring of an instance alone (process.ring): one member, one arc. It never changes: who watches it waits in vain, and
    is told so when the wait is over. */
 bool ring_alone(const struct process *process, struct arena *arena, struct ring_view *ret);
+
+/* The same for process.ring_status. */
+bool ring_status_alone(const struct process *process, struct arena *arena, struct ring_status *ret);
 
 #endif

@@ -25,7 +25,8 @@ struct route {
     void (*explain)(struct exchange *x, struct json_out *out);
     enum next (*after)(struct exchange *x);
     enum next (*wake)(struct exchange *x, enum wake why);
-    bool local; /* answered by the process itself: render runs at once, there is no command */
+    bool local;    /* answered by the process itself: render runs at once, there is no command */
+    bool of_table; /* local, and best answered by the member that leads the table's group */
     bool transactional; /* may be an operation of POST /v1/transactions */
     bool takes_body;
 };
@@ -37,10 +38,11 @@ struct route_list {
 
 /* Each resource's table. */
 extern const struct route_list session_routes, lock_routes, lease_routes, lock_set_routes,
-    queue_routes, message_routes, settle_routes, transaction_routes, system_routes;
+    queue_routes, message_routes, settle_routes, transaction_routes, system_routes,
+    ring_status_routes;
 
 /* All tables. */
-enum { ROUTE_LISTS = 9 };
+enum { ROUTE_LISTS = 10 };
 extern const struct route_list *const all_routes[ROUTE_LISTS];
 
 /*

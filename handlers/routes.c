@@ -4,7 +4,7 @@
 
 const struct route_list *const all_routes[ROUTE_LISTS] = {
     &session_routes, &lock_routes,   &lease_routes,       &lock_set_routes, &queue_routes,
-    &message_routes, &settle_routes, &transaction_routes, &system_routes};
+    &message_routes, &settle_routes, &transaction_routes, &system_routes,   &ring_status_routes};
 
 static const char *const METHOD_NAMES[] = {"GET", "PUT", "POST", "PATCH", "DELETE"};
 

@@ -150,13 +150,8 @@ static void write_members(struct json_out *out, const struct ring_view *ring)
     out_key(out, "members");
     out_open(out, '[');
     for (size_t i = 0; i < ring->member_count; i++) {
-        const struct ring_member *member = &ring->members[i];
         out_open(out, '{');
-        out_member_text(out, "id", member->id);
-        out_member_text(out, "name", member->name);
-        out_member_text(out, "url", member->url);
-        out_member_int(out, "weight", member->weight);
-        out_member_text(out, "state", member->state);
+        ring_write_member(out, &ring->members[i]);
         out_close(out, '}');
     }
     out_close(out, ']');

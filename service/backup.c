@@ -58,11 +58,27 @@ static bool fill_backup(const char *database, const char *made, char *why)
     return whole_file_sync(made) || refuse(why, "Cannot sync %s: %s.", made, strerror(errno));
 }
 
+/* One member's replicas are no state of their own: what is committed is so with the others'. */
+static bool check_no_member(const char *data_dir, char *why)
+{
+    char member[DATADIR_PATH_BYTES];
+    with_suffix(data_dir, "/cluster", member);
+    return !is_there(member) ||
+           refuse(why,
+                  "The data directory %s is a cluster member's, whose replicas are kept by the "
+                  "others: backup and restore are for an instance alone. Join another member, or, "
+                  "when most of them are lost, use ringhold recover.",
+                  data_dir);
+}
+
 bool backup_make(const char *data_dir, const char *file, char ret_why[BACKUP_WHY_BYTES])
 {
     char database[DATADIR_PATH_BYTES], made[DATADIR_PATH_BYTES];
     datadir_database_of(data_dir, database);
     with_suffix(file, ".tmp", made);
+    if (!check_no_member(data_dir, ret_why)) {
+        return false;
+    }
     if (!is_there(database)) {
         return refuse(ret_why,
                       "There is no database in the data directory %s; name it with --data.",
@@ -147,6 +163,13 @@ static bool check_copy(struct restore *restore)
            refuse(restore->why, "%s cannot be restored: %s.", restore->file, because);
 }
 
+int64_t backup_fence_step(int64_t now_ms, int64_t wall_ms)
+{
+    enum { FENCES_PER_MS = 128 };
+    int64_t age_ms = now_ms > wall_ms ? now_ms - wall_ms : 0;
+    return RESTORE_FENCE_STEP + age_ms * FENCES_PER_MS;
+}
+
 /* ---- restore: the fence ------------------------------------------------------------------------------------------- */
 
 /*
@@ -157,12 +180,8 @@ static bool check_copy(struct restore *restore)
  */
 static int64_t step_of(const struct restore *restore, int64_t now_ms)
 {
-    enum { FENCES_PER_MS = 128 };
-    int64_t step = RESTORE_FENCE_STEP;
-    int64_t age_ms = now_ms - restore->new.wall_ms;
-    if (restore->new.wall_ms > 0 && age_ms > 0) {
-        step += age_ms * FENCES_PER_MS;
-    }
+    int64_t sure_ms = restore->new.wall_ms > 0 ? restore->new.wall_ms : now_ms;
+    int64_t step = backup_fence_step(now_ms, sure_ms);
     int64_t behind = 0;
     if (restore->old_is_sound) {
         int64_t fences = restore->old.fence - restore->new.fence;
@@ -288,7 +307,7 @@ bool backup_restore(const char *data_dir, const char *file, int64_t now_ms,
                     struct backup_restored *ret, char ret_why[BACKUP_WHY_BYTES])
 {
     struct datadir *datadir = NULL;
-    if (!datadir_open(data_dir, &datadir, ret_why)) {
+    if (!check_no_member(data_dir, ret_why) || !datadir_open(data_dir, &datadir, ret_why)) {
         return false;
     }
     struct restore restore = {.file = file, .database = datadir_database(datadir), .why = ret_why};

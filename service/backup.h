@@ -20,6 +20,12 @@ enum { BACKUP_WHY_BYTES = DATADIR_WHY_BYTES + 512 };
  */
 MUST_CHECK bool backup_make(const char *data_dir, const char *file, char ret_why[BACKUP_WHY_BYTES]);
 
+/*
+ * How far fences and versions must go up where a state goes on that was last sure of them at `wall_ms`: at least
+ * RESTORE_FENCE_STEP, and 128 for each millisecond since, which no partition gives out faster.
+ */
+int64_t backup_fence_step(int64_t now_ms, int64_t wall_ms);
+
 struct backup_restored {
     char kept
         [DATADIR_PATH_BYTES]; /* where the state that was replaced is now; empty: there was none */

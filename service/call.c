@@ -196,6 +196,28 @@ static bool asks_partition(const struct call *call)
     return !call->x.route->local && call->x.command.kind != COMMAND_TOTALS;
 }
 
+/* What is of the table is told by who leads its group; by anybody, when that is not known. */
+static bool of_table(const struct call *call)
+{
+    return call->x.route->of_table && call->engine->cluster != NULL;
+}
+
+bool call_owner(const struct call *call, struct cluster_owner *ret)
+{
+    struct cluster *cluster = call->engine->cluster;
+    return of_table(call) ? cluster_table_leader(cluster, ret)
+                          : cluster_owner_of(cluster, call->x.partition, ret);
+}
+
+bool call_serves(const struct call *call)
+{
+    struct cluster_owner owner;
+    if (!of_table(call)) {
+        return partition_serves(call->partition);
+    }
+    return call->forwarded || !call_owner(call, &owner) || owner.self;
+}
+
 /* False when the partition is not served here. */
 static bool read_state(struct call *call)
 {
@@ -342,6 +364,10 @@ void call_begin(struct call *call)
             elsewhere(call);
             return;
         }
+    }
+    if (status == STATUS_OK && of_table(call) && !call_serves(call)) {
+        elsewhere(call);
+        return;
     }
     if (status == STATUS_OK && moving_hold(call)) {
         return;

@@ -96,6 +96,11 @@ void call_end_with(struct call *call, enum status status);
 /* Whether the client has left. */
 bool call_hung_up(const struct call *call);
 
+/* Whether it can be carried out here, and by whom else, as far as is known; that one may be this node, not ready yet. */
+bool call_serves(const struct call *call);
+struct cluster_owner;
+bool call_owner(const struct call *call, struct cluster_owner *ret);
+
 /* Begins, or begins anew: nothing of it has been carried out. Once its partition is known. */
 void call_begin(struct call *call);
 /* The same, for a call that had begun here. */

@@ -4,7 +4,7 @@
  *
  *     default  <  log-level = debug in --config FILE  <  RINGHOLD_LOG_LEVEL=debug  <  --log-level debug
  *
- * CONFIG_FLAGS in config.c is the table of them all; `ringhold --help` prints it.
+ * service/settings.c has the table of them all, service/arguments.c that of the commands; `ringhold --help` prints both.
  */
 #ifndef RINGHOLD_SERVICE_CONFIG_H
 #define RINGHOLD_SERVICE_CONFIG_H
@@ -19,7 +19,8 @@ enum {
     CONFIG_HOST_BYTES = 272,   /* HOST:PORT, and its NUL */
     CONFIG_PATH_BYTES = 1024,
     CONFIG_NODE_BYTES = 256,
-    CONFIG_WHY_BYTES = 640
+    CONFIG_WHY_BYTES = 640,
+    CONFIG_OPERANDS_MAX = 2
 };
 
 /* What the process was asked to do. */
@@ -27,6 +28,10 @@ enum config_command {
     CONFIG_SERVE,
     CONFIG_BACKUP,  /* of the data directory, into `file` */
     CONFIG_RESTORE, /* of `file`, into the data directory */
+    CONFIG_RING,    /* shown, of the cluster at `url` */
+    CONFIG_LEAVE,   /* `member` leaves it */
+    CONFIG_REPLACE, /* and `successor` takes its places */
+    CONFIG_RECOVER, /* of the data directory, when the others are lost */
     CONFIG_ROUTES,
     CONFIG_VERSION,
     CONFIG_HELP
@@ -39,12 +44,13 @@ struct config_address {
 
 /* What makes an instance a member of a cluster; all empty where it stands alone. */
 struct config_cluster {
-    struct config_address peer;          /* where the other members reach it */
-    char secret_file[CONFIG_PATH_BYTES]; /* what members know each other by */
-    bool init;                           /* makes a new cluster, with this as its first member */
-    int64_t partitions;                  /* with init: how many arcs the ring has */
-    int64_t replicas;                    /* with init: how many members hold each */
-    char join[CONFIG_HOST_BYTES];        /* HOST:PORT of a member's HTTP address */
+    struct config_address peer;            /* where the other members reach it */
+    char secret_file[CONFIG_PATH_BYTES];   /* what members know each other by */
+    bool init;                             /* makes a new cluster, with this as its first member */
+    int64_t partitions;                    /* with init: how many arcs the ring has */
+    int64_t replicas;                      /* with init: how many members hold each */
+    bool partitions_given, replicas_given; /* they are not the defaults */
+    char join[CONFIG_HOST_BYTES];          /* HOST:PORT of a member's HTTP address */
     char advertise
         [CONFIG_HOST_BYTES];  /* HOST:PORT under which others reach its HTTP; empty: --listen */
     int64_t weight;           /* its share of the partitions, beside the others' */
@@ -65,6 +71,10 @@ struct config {
     int64_t warm_bytes; /* how much of the database is read before /readyz says ready */
     char config_file[CONFIG_PATH_BYTES]; /* empty: none */
     char file[CONFIG_PATH_BYTES];        /* the FILE of backup and restore */
+    char url[CONFIG_HOST_BYTES];         /* http://HOST:PORT: whom a command asks */
+    char member[CONFIG_NODE_BYTES];      /* whom it is about; empty: the one that is asked */
+    char successor[CONFIG_NODE_BYTES];   /* of replace; empty: whoever has room */
+    bool force, no_wait, json;           /* how it is done */
 };
 
 /*

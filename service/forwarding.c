@@ -228,6 +228,14 @@ static void send_it(struct call *call)
 
 /* ---- going on ----------------------------------------------------------------------------------------------------- */
 
+/* Who owns the partition, absent: not whom we thought. Who leads the table's group is not learnt so. */
+static void take_hint(struct call *call, struct text name)
+{
+    if (!call->x.route->of_table) {
+        cluster_hint(call->engine->cluster, call->x.partition, name);
+    }
+}
+
 static void look_at_outcome(struct call *call)
 {
     struct forwarding *forwarding = call->forwarding;
@@ -239,8 +247,7 @@ static void look_at_outcome(struct call *call)
             call->forwarding = NULL;
             call_follow(call, answered_field(answer, "Ringhold-Routing-Key"));
         } else if (answer->status == status_info(STATUS_NOT_OWNER)->http) {
-            cluster_hint(call->engine->cluster, call->x.partition,
-                         answered_field(answer, "Ringhold-Owner"));
+            take_hint(call, answered_field(answer, "Ringhold-Owner"));
             again(call);
         } else if (call->gather != NULL) {
             gathering_take(call, answer->status, answer->body);
@@ -249,7 +256,7 @@ static void look_at_outcome(struct call *call)
         }
         return;
     case FORWARD_NOT_SENT:
-        cluster_hint(call->engine->cluster, call->x.partition, TEXT_ABSENT);
+        take_hint(call, TEXT_ABSENT);
         again(call);
         return;
     case FORWARD_UNKNOWN:
@@ -272,14 +279,13 @@ static void again(struct call *call)
         call_end_with(call, STATUS_NO_LEADER);
         return;
     }
-    if (partition_serves(call->partition)) { /* an election has made us the owner meanwhile */
+    if (call_serves(call)) { /* an election has made us the owner meanwhile */
         call->forwarding = NULL;
         call->state = CALL_STEPPING;
         call_begin(call);
         return;
     }
-    bool known = cluster_owner_of(call->engine->cluster, call->x.partition, &forwarding->owner) &&
-                 !forwarding->owner.self;
+    bool known = call_owner(call, &forwarding->owner) && !forwarding->owner.self;
     if (known && forwarding->tries < TRIES_MAX && !forwarding->cancelled) {
         forwarding->tries++;
         send_it(call);

@@ -5,6 +5,7 @@
 #include "handlers/openapi.h"
 #include "handlers/route.h"
 #include "service/backup.h"
+#include "service/commands/commands.h"
 #include "service/config.h"
 #include "service/server.h"
 
@@ -13,14 +14,6 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
-
-static int fail(const char *why)
-{
-    fprintf(stderr, "ringhold: %s\n", why);
-    return EXIT_FAILED;
-}
 
 static int print_routes(void)
 {
@@ -38,7 +31,7 @@ static int back_up(const struct config *config)
 {
     char why[BACKUP_WHY_BYTES];
     if (!backup_make(config->data_dir, config->file, why)) {
-        return fail(why);
+        return command_failed(why);
     }
     printf("%s holds the state of %s.\n", config->file, config->data_dir);
     return EXIT_DONE;
@@ -52,7 +45,7 @@ static int restore(const struct config *config)
     clock_gettime(CLOCK_REALTIME, &now);
     int64_t now_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
     if (!backup_restore(config->data_dir, config->file, now_ms, &restored, why)) {
-        return fail(why);
+        return command_failed(why);
     }
     printf("%s holds the state of %s; its fences go on after %" PRId64 ".\n", config->data_dir,
            config->file, restored.fence);
@@ -71,6 +64,13 @@ static int run(enum config_command command, const struct config *config)
         return back_up(config);
     case CONFIG_RESTORE:
         return restore(config);
+    case CONFIG_RING:
+        return command_ring(config);
+    case CONFIG_LEAVE:
+    case CONFIG_REPLACE:
+        return command_leave(config);
+    case CONFIG_RECOVER:
+        return command_recover(config);
     case CONFIG_ROUTES:
         return print_routes();
     case CONFIG_VERSION:

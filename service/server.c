@@ -97,6 +97,13 @@ static bool on_ring(const struct process *process, struct arena *arena, struct r
     return cluster_ring(server->engine.cluster, arena, ret);
 }
 
+static bool on_ring_status(const struct process *process, struct arena *arena,
+                           struct ring_status *ret)
+{
+    struct server *server = process->service;
+    return cluster_ring_status(server->engine.cluster, arena, ret);
+}
+
 static void describe(struct server *server)
 {
     struct cluster *cluster = server->engine.cluster;
@@ -111,6 +118,7 @@ static void describe(struct server *server)
         .durability = server->config->durable ? TEXT("full") : TEXT("relaxed"),
         .secret = secret,
         .ring = cluster == NULL ? ring_alone : on_ring,
+        .ring_status = cluster == NULL ? ring_status_alone : on_ring_status,
         .status = on_status,
         .metrics = on_metrics,
         .service = server,
@@ -163,6 +171,13 @@ static void on_ring_changed(void *context)
     parked_notify(server->engine.parked, &event, 1);
 }
 
+/* As if by an operator: it drains and ends. */
+static void on_left(void *context)
+{
+    (void)context;
+    kill(getpid(), SIGTERM);
+}
+
 /* Every connection is a file descriptor: as many as the system lets us have. */
 static void raise_file_limit(void)
 {
@@ -186,7 +201,7 @@ static bool clustered(const struct config *config)
 
 static bool start_cluster(struct server *server, char why[DATADIR_WHY_BYTES])
 {
-    struct cluster_hooks hooks = {on_batch_done, on_led, on_ring_changed, server};
+    struct cluster_hooks hooks = {on_batch_done, on_led, on_ring_changed, on_left, server};
     const char *advertise = server->config->cluster.advertise;
     char url[CONFIG_HOST_BYTES + 16];
     snprintf(url, sizeof url, "http://%s", advertise);

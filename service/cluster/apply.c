@@ -75,19 +75,45 @@ static const char *go_down(struct member *member)
     return NULL;
 }
 
-static const char *leave(const struct table *table, struct member *member)
+static bool is_active(const struct table *table, uint64_t id)
 {
+    int at = table_find(table, id);
+    return at >= 0 && table->members[at].state == MEMBER_ACTIVE;
+}
+
+static const char *check_leaving(const struct table *table, const struct member *member,
+                                 const struct step *step)
+{
+    unsigned active = 0, others = 0;
+    for (unsigned i = 0; i < table->member_count; i++) {
+        const struct member *other = &table->members[i];
+        active += other != member && other->state == MEMBER_ACTIVE;
+        others += other != member && other->state == MEMBER_DOWN;
+    }
     if (member->state == MEMBER_LEAVING) {
         return "The member is leaving already.";
     }
-    for (unsigned i = 0; i < table->member_count; i++) {
-        const struct member *other = &table->members[i];
-        if (other != member && (other->state == MEMBER_ACTIVE || other->state == MEMBER_DOWN)) {
-            member->state = MEMBER_LEAVING;
-            return NULL;
-        }
+    if (active + others == 0) {
+        return "The last member cannot leave.";
     }
-    return "The last member cannot leave.";
+    if (step->successor != 0 &&
+        (step->successor == member->id || !is_active(table, step->successor))) {
+        return "Only another member, one that is active, takes its place.";
+    }
+    if (step->enough && active < table->replica_count && member->state != MEMBER_JOINING) {
+        return "Too few active members would be left to hold every replica.";
+    }
+    return NULL;
+}
+
+static const char *leave(const struct table *table, struct member *member, const struct step *step)
+{
+    const char *wrong = check_leaving(table, member, step);
+    if (wrong == NULL) {
+        member->state = MEMBER_LEAVING;
+        member->successor = step->successor;
+    }
+    return wrong;
 }
 
 static const char *drop(struct table *table, struct member *member)
@@ -126,7 +152,7 @@ static const char *apply_to_member(struct table *table, const struct step *step)
     const char *wrong = step->kind == STEP_CHANGE ? change(table, member, step)
                         : step->kind == STEP_UP   ? go_up(member)
                         : step->kind == STEP_DOWN ? go_down(member)
-                                                  : leave(table, member);
+                                                  : leave(table, member, step);
     if (wrong == NULL) {
         member->changed = table->epoch + 1;
     }
@@ -134,12 +160,6 @@ static const char *apply_to_member(struct table *table, const struct step *step)
 }
 
 /* ---- replicas ----------------------------------------------------------------------------------------------------- */
-
-static bool is_active(const struct table *table, uint64_t id)
-{
-    int at = table_find(table, id);
-    return at >= 0 && table->members[at].state == MEMBER_ACTIVE;
-}
 
 static bool votes_only(const struct table_partition *partition)
 {

@@ -5,10 +5,13 @@
 
 enum {
     HEAD_BYTES = 2,
+    STANDING_BYTES = HEAD_BYTES + 8,
     REPORT_HEAD_BYTES = HEAD_BYTES + 8 + 4,
-    GROUP_BYTES = 4 + 1 + 1 + 8 * SLOTS_MAX, /* unused places are zero */
+    REPLICA_BYTES = 4 * 8,
+    GROUP_HEAD_BYTES = 4 + 1 + 1 + 8,
+    GROUP_BYTES = GROUP_HEAD_BYTES + SLOTS_MAX * REPLICA_BYTES, /* unused places are zero */
     COMMAND_HEAD_BYTES = HEAD_BYTES + 4,
-    ANSWER_HEAD_BYTES = HEAD_BYTES + 3 * 4
+    ANSWER_HEAD_BYTES = HEAD_BYTES + 3 * 4 + 3 * 4
 };
 
 static unsigned char *begin(struct arena *arena, size_t len, unsigned kind)
@@ -32,9 +35,15 @@ static void put_group(unsigned char *at, const struct report_group *group)
 {
     wire_put32(at, group->partition);
     at[4] = group->settled;
-    at[5] = (unsigned char)group->caught_up_count;
-    for (unsigned i = 0; i < group->caught_up_count; i++) {
-        wire_put64(at + 6 + 8 * i, group->caught_up[i]);
+    at[5] = (unsigned char)group->replica_count;
+    wire_put64(at + 6, group->last);
+    for (unsigned i = 0; i < group->replica_count; i++) {
+        const struct report_replica *replica = &group->replicas[i];
+        unsigned char *of = at + GROUP_HEAD_BYTES + i * REPLICA_BYTES;
+        wire_put64(of, replica->node);
+        wire_put64(of + 8, replica->match);
+        wire_put64(of + 16, replica->image_bytes);
+        wire_put64(of + 24, replica->image_sent);
     }
 }
 
@@ -64,6 +73,16 @@ static struct text encode_step(const struct step *step, struct arena *arena)
     return (struct text){(const char *)bytes, HEAD_BYTES + body.len};
 }
 
+static struct text encode_standing(uint64_t member, struct arena *arena)
+{
+    unsigned char *bytes = begin(arena, STANDING_BYTES, ASK_STANDING);
+    if (bytes == NULL) {
+        return TEXT_ABSENT;
+    }
+    wire_put64(bytes + HEAD_BYTES, member);
+    return (struct text){(const char *)bytes, STANDING_BYTES};
+}
+
 static struct text encode_command(const struct ask_command *command, struct arena *arena)
 {
     size_t len = COMMAND_HEAD_BYTES + command->bytes.len;
@@ -78,9 +97,17 @@ static struct text encode_command(const struct ask_command *command, struct aren
 
 struct text ask_encode(const struct ask *ask, struct arena *arena)
 {
-    return ask->kind == ASK_STEP      ? encode_step(&ask->step, arena)
-           : ask->kind == ASK_COMMAND ? encode_command(&ask->command, arena)
-                                      : encode_report(&ask->report, arena);
+    switch (ask->kind) {
+    case ASK_STEP:
+        return encode_step(&ask->step, arena);
+    case ASK_REPORT:
+        return encode_report(&ask->report, arena);
+    case ASK_COMMAND:
+        return encode_command(&ask->command, arena);
+    case ASK_STANDING:
+        return encode_standing(ask->member, arena);
+    }
+    return TEXT_ABSENT;
 }
 
 static bool decode_command(struct text bytes, struct ask_command *ret)
@@ -98,11 +125,14 @@ static bool get_group(const unsigned char *at, struct report_group *ret)
 {
     ret->partition = wire_get32(at);
     ret->settled = at[4] == 1;
-    ret->caught_up_count = at[5];
+    ret->replica_count = at[5];
+    ret->last = wire_get64(at + 6);
     for (unsigned i = 0; i < SLOTS_MAX; i++) {
-        ret->caught_up[i] = wire_get64(at + 6 + 8 * i);
+        const unsigned char *of = at + GROUP_HEAD_BYTES + i * REPLICA_BYTES;
+        ret->replicas[i] = (struct report_replica){wire_get64(of), wire_get64(of + 8),
+                                                   wire_get64(of + 16), wire_get64(of + 24)};
     }
-    return ret->partition < PARTITIONS_MAX && at[4] <= 1 && ret->caught_up_count <= SLOTS_MAX;
+    return ret->partition < PARTITIONS_MAX && at[4] <= 1 && ret->replica_count <= SLOTS_MAX;
 }
 
 static bool decode_report(struct text bytes, struct arena *arena, struct report *ret)
@@ -140,6 +170,12 @@ bool ask_decode(struct text bytes, struct arena *arena, struct ask *ret)
     case ASK_REPORT:
         ret->kind = ASK_REPORT;
         return decode_report(bytes, arena, &ret->report);
+    case ASK_STANDING:
+        ret->kind = ASK_STANDING;
+        if (bytes.len == STANDING_BYTES) {
+            ret->member = wire_get64((const unsigned char *)bytes.at + HEAD_BYTES);
+        }
+        return bytes.len == STANDING_BYTES;
     default:
         return false;
     }
@@ -155,7 +191,10 @@ struct text answer_encode(const struct answer *answer, struct arena *arena)
     if (bytes == NULL) {
         return TEXT_ABSENT;
     }
-    unsigned char *at = bytes + ANSWER_HEAD_BYTES;
+    unsigned char *at = bytes + ANSWER_HEAD_BYTES, *standing = bytes + HEAD_BYTES + 3 * 4;
+    wire_put32(standing, answer->standing.held);
+    wire_put32(standing + 4, answer->standing.copied);
+    wire_put32(standing + 8, answer->standing.stuck);
     for (size_t i = 0; i < 3; i++) {
         wire_put32(bytes + HEAD_BYTES + 4 * i, (uint32_t)parts[i].len);
         if (parts[i].len > 0) {
@@ -183,6 +222,12 @@ bool answer_decode(struct text bytes, struct answer *ret)
         parts[i] = len == 0 ? TEXT_ABSENT : (struct text){bytes.at + at, len};
         at += len;
     }
-    *ret = (struct answer){(enum answer_kind)bytes.at[1], parts[0], parts[1], parts[2]};
+    const unsigned char *standing = lengths + 3 * 4;
+    *ret = (struct answer){
+        .kind = (enum answer_kind)bytes.at[1],
+        .table = parts[0],
+        .seed = parts[1],
+        .words = parts[2],
+        .standing = {wire_get32(standing), wire_get32(standing + 4), wire_get32(standing + 8)}};
     return at == bytes.len;
 }

@@ -1,10 +1,12 @@
 /*
  * What nodes ask of each other on control connections (control.h), in bytes:
  *
- *     STEP    a change of the table: the step, made for no epoch in particular. Any member takes it to group 0's leader's
- *             attention by saying who that is; the leader answers when the step is committed.
- *     COMMAND a command of the state machine (db/codec.h), to whom a partition is led by: it answers with the result.
- *     REPORT  what a member has seen, to group 0's leader, twice a second: that it lives, and the groups it leads.
+ *     STEP      a change of the table: the step, made for no epoch in particular. Any member takes it to group 0's
+ *               leader's attention by saying who that is; the leader answers when the step is committed.
+ *     REPORT    what a member has seen, to group 0's leader, twice a second: that it lives, and the groups it leads. Who
+ *               is no member, as far as the leader knows, is refused.
+ *     STANDING  the table as it certainly is, and how far a member is with leaving.
+ *     COMMAND   a command of the state machine (db/codec.h), to whom a partition is led by: it answers with the result.
  *
  * Layout: one byte of version, one of kind, then the kind's own; numbers and ids big-endian (wire.h).
  * Pure. Decoding trusts nothing: any bytes give a value within its bounds, or false.
@@ -18,14 +20,23 @@
 
 enum { ASK_VERSION = 1 };
 
-enum ask_kind { ASK_STEP = 1, ASK_REPORT = 2, ASK_COMMAND = 3 };
+enum ask_kind { ASK_STEP = 1, ASK_REPORT = 2, ASK_COMMAND = 3, ASK_STANDING = 4 };
+
+/* A replica as its group's leader sees it. */
+struct report_replica {
+    uint64_t node;
+    uint64_t match;       /* how much of the leader's log it has */
+    uint64_t image_bytes; /* of the image that is on its way to it; 0: none is */
+    uint64_t image_sent;  /* how much of that has gone out */
+};
 
 /* A group as its leader sees it. */
 struct report_group {
     unsigned partition;
-    bool settled;             /* its Raft configuration is what the table of that epoch says */
-    unsigned caught_up_count; /* learners that are close behind */
-    uint64_t caught_up[SLOTS_MAX];
+    bool settled;  /* its Raft configuration is what the table of that epoch says */
+    uint64_t last; /* of its log */
+    unsigned replica_count;
+    struct report_replica replicas[SLOTS_MAX];
 };
 struct report {
     uint64_t epoch; /* of the table the member has */
@@ -43,11 +54,19 @@ struct ask {
     struct step step;           /* STEP */
     struct report report;       /* REPORT; its groups in the arena */
     struct ask_command command; /* COMMAND; decoded, its bytes point into what was decoded */
+    uint64_t member;            /* STANDING: whose; it need not be there */
 };
 
 /* In the arena; absent when memory ran out. */
 struct text ask_encode(const struct ask *ask, struct arena *arena);
 MUST_CHECK bool ask_decode(struct text bytes, struct arena *arena, struct ask *ret);
+
+/* How far a member is that leaves: each of its replicas is made again elsewhere before it is given up. */
+struct standing {
+    unsigned held;   /* replicas that it still has */
+    unsigned copied; /* how much of them is there again, in thousandths of a replica */
+    unsigned stuck;  /* of them, those whose group has no leader now */
+};
 
 enum answer_kind { ANSWER_DONE = 1, ANSWER_ELSEWHERE = 2, ANSWER_REFUSED = 3 };
 
@@ -55,9 +74,10 @@ struct answer {
     enum answer_kind kind;
     struct text
         table; /* DONE: as table_encode gives it; of a command, as result_encode does; absent for a report */
-    struct text seed; /* DONE: the cluster's, CLUSTER_SEED_BYTES; absent for a report */
+    struct text seed; /* DONE, of a step: the cluster's, CLUSTER_SEED_BYTES; else absent */
     struct text
         words; /* ELSEWHERE: HOST:PORT of the peer port to ask, empty: not known now; REFUSED: a sentence */
+    struct standing standing; /* DONE, of STANDING; else zero */
 };
 
 struct text answer_encode(const struct answer *answer, struct arena *arena);

@@ -9,7 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEAD_BYTES = 16, ENTRY_TABLE = 'T', ENTRY_STEP = 'S', PATH_BYTES = 1400 };
+enum {
+    HEAD_BYTES = 16,
+    ENTRY_TABLE = 'T',
+    ENTRY_RECOVERED = 'R',
+    ENTRY_STEP = 'S',
+    PATH_BYTES = 1400
+};
 
 struct board {
     char path[PATH_BYTES];
@@ -94,9 +100,12 @@ static bool take_entry(struct board *board, struct text entry, struct table **re
     const struct table *before = board->table;
     struct step step;
     board->refusal = "The entry is none of a table.";
-    if (entry.at[0] == ENTRY_TABLE && before == NULL) {
-        before = table_decode(body, &arena);
-        board->refusal = before == NULL ? board->refusal : NULL;
+    bool founds = entry.at[0] == ENTRY_TABLE && before == NULL;
+    if (founds || (entry.at[0] == ENTRY_RECOVERED && before != NULL)) {
+        const struct table *given = table_decode(body, &arena);
+        bool newer = given != NULL && (founds || given->epoch > before->epoch);
+        before = newer ? given : before;
+        board->refusal = newer ? NULL : board->refusal;
     }
     struct table *after = before == NULL ? NULL : malloc(sizeof *after);
     if (after != NULL) {
@@ -258,6 +267,11 @@ static struct text marked(char mark, struct text body, struct arena *arena)
 struct text board_founding(const struct table *table, struct arena *arena)
 {
     return marked(ENTRY_TABLE, table_encode(table, arena), arena);
+}
+
+struct text board_recovered(const struct table *table, struct arena *arena)
+{
+    return marked(ENTRY_RECOVERED, table_encode(table, arena), arena);
 }
 
 struct text board_step(const struct step *step, struct arena *arena)

@@ -1,6 +1,7 @@
 /*
  * The board: group 0's state machine, the cluster's table. Every member has it. Its log's first entry is the founding
- * table, every other a step (placement.h), so that whoever has applied the same entries has the same table.
+ * table, every other a step (placement.h), or, after the loss of a majority, the table to go on with; so whoever has
+ * applied the same entries has the same table.
  *
  * What is applied is written to a small file at once, whole or not at all, and synced when the replica asks; a member
  * that starts again finds there where the others are. Loop's thread, but where replica.h says otherwise.
@@ -29,6 +30,7 @@ struct replica_machine board_machine(struct board *board);
 
 /* Entries, in the arena. */
 struct text board_founding(const struct table *table, struct arena *arena);
+struct text board_recovered(const struct table *table, struct arena *arena);
 struct text board_step(const struct step *step, struct arena *arena);
 /* Why the step of the last applied entry was refused; NULL: it was not. */
 const char *board_refusal(const struct board *board);

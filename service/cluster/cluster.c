@@ -21,22 +21,6 @@
 
 enum { COUNCIL_GROUP = 0 };
 
-bool cluster_split_peer(const char *peer, char ret_host[MEMBER_ADDRESS_BYTES_MAX + 1],
-                        uint16_t *ret_port)
-{
-    const char *colon = strrchr(peer, ':');
-    char *end = NULL;
-    unsigned long port = colon == NULL ? 0 : strtoul(colon + 1, &end, 10);
-    if (colon == NULL || *end != '\0' || port == 0 || port > 65535) {
-        return false;
-    }
-    bool brackets = peer[0] == '[' && colon > peer && colon[-1] == ']';
-    snprintf(ret_host, MEMBER_ADDRESS_BYTES_MAX + 1, "%.*s",
-             (int)(colon - peer) - (brackets ? 2 : 0), peer + brackets);
-    *ret_port = (uint16_t)port;
-    return true;
-}
-
 void cluster_wait_ms(int64_t ms)
 {
     struct timespec span = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
@@ -79,6 +63,12 @@ bool go_on_errand(struct cluster *cluster, void (*run)(struct errand *errand), c
     return errand.good;
 }
 
+struct inquiry cluster_inquiry(const struct cluster *cluster)
+{
+    return (struct inquiry){
+        .loop = cluster->loop, .proxy = cluster->proxy, .transport = cluster->transport};
+}
+
 /* ---- group 0 ------------------------------------------------------------------------------------------------------ */
 
 static void on_council_news(void *context, const struct replica_status *status)
@@ -96,8 +86,8 @@ static void on_council_stopped(void *context, const char *why)
 
 static bool open_council(struct cluster *cluster, char why[256])
 {
-    char dir[CLUSTER_PATH_BYTES + 16];
-    snprintf(dir, sizeof dir, "%s/log-0", cluster->data_dir);
+    char dir[CLUSTER_FILE_BYTES];
+    cluster_log_path(cluster->data_dir, COUNCIL_GROUP, dir);
     if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
         snprintf(why, 256, "cannot make %.180s: %s", dir, strerror(errno));
         return false;
@@ -160,13 +150,23 @@ static void settle_council(struct cluster *cluster)
 
 /* ---- turns -------------------------------------------------------------------------------------------------------- */
 
+/* Who was in the table before, and is not any more, is let in no longer. */
+static void part_from_peers(struct cluster *cluster, const uint64_t before[], unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (table_find(&cluster->table, before[i]) < 0) {
+            transport_drop_peer(cluster->transport, before[i]);
+        }
+    }
+}
+
 static void meet_peers(struct cluster *cluster)
 {
     char host[MEMBER_ADDRESS_BYTES_MAX + 1];
     uint16_t port;
     for (unsigned i = 0; i < cluster->table.member_count; i++) {
         const struct member *member = &cluster->table.members[i];
-        if (member->id != cluster->node && cluster_split_peer(member->facts.peer, host, &port)) {
+        if (member->id != cluster->node && member_split_peer(member->facts.peer, host, &port)) {
             transport_put_peer(cluster->transport, member->id, host, port);
         }
     }
@@ -178,9 +178,16 @@ static void take_table(struct cluster *cluster)
     if (board_epoch(cluster->board) == cluster->table.epoch) {
         return;
     }
+    uint64_t before[MEMBERS_MAX];
+    unsigned count = cluster->table.member_count;
+    for (unsigned i = 0; i < count; i++) {
+        before[i] = cluster->table.members[i].id;
+    }
     board_copy(cluster->board, &cluster->table);
+    part_from_peers(cluster, before, count);
     meet_peers(cluster);
     routes_publish(cluster);
+    overview_publish(cluster, cluster->overview != NULL);
     cluster->hooks.changed(cluster->hooks.context);
 }
 
@@ -200,13 +207,14 @@ static void turn(struct cluster *cluster)
             steer_report(cluster);
         }
         council_turn(cluster);
+        standing_turn(cluster);
     }
 }
 
 static void on_timer(uv_timer_t *timer)
 {
     struct cluster *cluster = timer->data;
-    if (!cluster->stopping) {
+    if (!cluster->stopping && !cluster->left) {
         turn(cluster);
     }
 }
@@ -288,6 +296,21 @@ static bool start_loop(struct cluster *cluster, char *why)
            go_on_errand(cluster, open_transport, why);
 }
 
+bool cluster_check_sizes(const struct config_cluster *config, unsigned partitions,
+                         unsigned replicas, char *why)
+{
+    bool other = config->partitions_given && config->partitions != partitions;
+    if (other || (config->replicas_given && config->replicas != replicas)) {
+        snprintf(why, CLUSTER_WHY_BYTES,
+                 "the cluster has %u %s, for good, and --%s says %d: leave it out",
+                 other ? partitions : replicas, other ? "partitions" : "replicas of each partition",
+                 other ? "partitions" : "replicas",
+                 (int)(other ? config->partitions : config->replicas));
+        return false;
+    }
+    return true;
+}
+
 /* Who this node is in the cluster: known from before, made up, or asked for. */
 static bool find_identity(struct cluster *cluster, char *why)
 {
@@ -296,14 +319,23 @@ static bool find_identity(struct cluster *cluster, char *why)
     if (found == IDENTITY_BROKEN) {
         return false;
     }
+    if (identity_marked(cluster->data_dir, MARK_RECOVERING)) {
+        snprintf(why, CLUSTER_WHY_BYTES,
+                 "ringhold recover has not come to its end in %.200s: run it again, with --force",
+                 cluster->data_dir);
+        return false;
+    }
     if (found == IDENTITY_THERE) {
         memcpy(cluster->uuid, identity.uuid, sizeof cluster->uuid);
         memcpy(cluster->seed, identity.seed, sizeof cluster->seed);
+        if (!cluster_check_sizes(&cluster->config, identity.partitions, identity.replicas, why)) {
+            return false;
+        }
         cluster->config.partitions = identity.partitions;
         cluster->config.replicas = identity.replicas;
         cluster->founds = identity.founder;
         cluster->known = true;
-        return true;
+        return identity_check_place(cluster->data_dir, why);
     }
     if (!cluster->config.init && cluster->config.join[0] == '\0') {
         snprintf(why, CLUSTER_WHY_BYTES,
@@ -322,15 +354,40 @@ static bool keep_identity(struct cluster *cluster, char *why)
                                 .founder = cluster->founds};
     memcpy(identity.uuid, cluster->uuid, sizeof identity.uuid);
     memcpy(identity.seed, cluster->seed, sizeof identity.seed);
-    return cluster->known || identity_write(cluster->data_dir, &identity, why);
+    return cluster->known || (identity_write(cluster->data_dir, &identity, why) &&
+                              identity_keep_place(cluster->data_dir, why));
 }
 
 static bool open_board(struct cluster *cluster, char *why)
 {
-    char path[CLUSTER_PATH_BYTES + 16];
-    snprintf(path, sizeof path, "%s/table", cluster->data_dir);
+    char path[CLUSTER_FILE_BYTES];
+    cluster_table_path(cluster->data_dir, path);
     cluster->board = board_open(path, why);
     return cluster->board != NULL;
+}
+
+static void look_for_strangers(struct errand *errand)
+{
+    errand_over(errand, transport_strangers(errand->cluster->transport) == 0);
+}
+
+/*
+ * --cluster-init that was left in place must not make a second cluster when the disk is lost: the others of the first go
+ * on dialling, several times a second, whom they take to be here.
+ */
+static bool check_nobody_calls(struct cluster *cluster, char *why)
+{
+    cluster_wait_ms(CLUSTER_LISTEN_MS);
+    bool nobody = go_on_errand(cluster, look_for_strangers, why);
+    if (!nobody) {
+        snprintf(why, CLUSTER_WHY_BYTES,
+                 "members of a cluster look for one of theirs at %.60s, and --cluster-init would "
+                 "make a second one: if this member's disk was lost, have it taken out at one of "
+                 "the others (ringhold leave %.60s --force), and pass --join HOST:PORT in the "
+                 "place of --cluster-init",
+                 cluster->facts.peer, cluster->facts.name);
+    }
+    return nobody;
 }
 
 static bool start(struct cluster *cluster, char *why)
@@ -344,8 +401,11 @@ static bool start(struct cluster *cluster, char *why)
         return false;
     }
     bool joins = !cluster->known && !cluster->founds;
-    return (!joins || cluster_join(cluster, why)) && keep_identity(cluster, why) &&
+    bool founds = !cluster->known && cluster->founds;
+    return (!founds || check_nobody_calls(cluster, why)) &&
+           (!joins || cluster_join(cluster, why)) && keep_identity(cluster, why) &&
            make_seats(cluster) && open_board(cluster, why) &&
+           (!cluster->known || standing_check(cluster, why)) &&
            go_on_errand(cluster, open_council_and_turn, why);
 }
 
@@ -453,6 +513,7 @@ void cluster_free(struct cluster *cluster)
     free(cluster->partitions.at);
     free(cluster->seats);
     free(cluster->routes);
+    free(cluster->overview);
     pthread_mutex_destroy(&cluster->mu);
     free(cluster);
 }

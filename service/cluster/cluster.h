@@ -23,6 +23,7 @@ struct cluster_hooks {
     void (*batch_done)(void *context, const struct events *events);
     void (*led)(void *context, bool leads); /* some partition's leadership has come or gone */
     void (*changed)(void *context);         /* the ring has */
+    void (*left)(void *context); /* this node was taken out of the cluster: the process is to end */
     void *context;
 };
 
@@ -66,6 +67,8 @@ struct cluster_owner {
 };
 /* The best guess. False: nobody is known to lead it now, which an election ends within seconds. */
 bool cluster_owner_of(struct cluster *cluster, int64_t partition, struct cluster_owner *ret);
+/* Who leads the group that keeps the table. False: nobody is known to. */
+bool cluster_table_leader(struct cluster *cluster, struct cluster_owner *ret);
 /* What an answer 421 said; forgotten when the table or a leader changes. */
 void cluster_hint(struct cluster *cluster, int64_t partition, struct text name);
 
@@ -74,5 +77,7 @@ struct text cluster_forward_token(const struct cluster *cluster);
 
 /* process.ring */
 bool cluster_ring(struct cluster *cluster, struct arena *arena, struct ring_view *ret);
+/* process.ring_status */
+bool cluster_ring_status(struct cluster *cluster, struct arena *arena, struct ring_status *ret);
 
 #endif

@@ -7,7 +7,8 @@ enum { MOVES_MAX = 8, MOVES_PER_MEMBER_MAX = 2 };
 
 struct replica_status council_status(const struct cluster *cluster)
 {
-    return cluster->council == NULL ? (struct replica_status){0} : replica_status(cluster->council);
+    struct replica_status none = {0};
+    return cluster->council == NULL ? none : replica_status(cluster->council);
 }
 
 /* ---- what members say --------------------------------------------------------------------------------------------- */
@@ -72,17 +73,23 @@ void council_answer(struct control *control, const struct answer *with)
     arena_free(&arena);
 }
 
-static void answer_done(struct cluster *cluster, struct control *control)
+/* With the table as it is now. */
+static void answer_done(struct cluster *cluster, struct control *control, struct answer with)
 {
     struct arena arena = ARENA_EMPTY;
     struct table *table = arena_alloc(&arena, sizeof *table);
-    struct answer with = {.kind = ANSWER_DONE,
-                          .seed = {(const char *)cluster->seed, sizeof cluster->seed}};
+    with.kind = ANSWER_DONE;
     if (table != NULL && board_copy(cluster->board, table)) {
         with.table = table_encode(table, &arena);
     }
     council_answer(control, &with);
     arena_free(&arena);
+}
+
+static void answer_stepped(struct cluster *cluster, struct control *control)
+{
+    struct text seed = {(const char *)cluster->seed, sizeof cluster->seed};
+    answer_done(cluster, control, (struct answer){.seed = seed});
 }
 
 /* Whoever leads group 0 takes it; the asker turns there. */
@@ -110,7 +117,7 @@ static void on_proposed(void *context, enum replica_outcome outcome)
         council_answer(proposed->control,
                        &(struct answer){.kind = ANSWER_REFUSED, .words = text_of(refusal)});
     } else {
-        answer_done(cluster, proposed->control);
+        answer_stepped(cluster, proposed->control);
     }
     free(proposed);
 }
@@ -153,7 +160,7 @@ static void take_step(struct cluster *cluster, struct control *control, struct s
     if (!council_status(cluster).ready || cluster->table.epoch == 0) {
         answer_elsewhere(cluster, control);
     } else if (has_joined(cluster, &step)) {
-        answer_done(cluster, control);
+        answer_stepped(cluster, control);
     } else if (!propose_step(cluster, control, &step)) {
         answer_elsewhere(cluster, control);
     }
@@ -173,12 +180,58 @@ void council_take(struct cluster *cluster, const struct ask *ask)
     }
 }
 
+/* Who asks for the standing of a member, until this node is sure that it leads. */
+struct standing_asked {
+    struct cluster *cluster;
+    struct control *control;
+    uint64_t member;
+};
+
+static void on_confirmed(void *context, enum replica_outcome outcome)
+{
+    struct standing_asked *asked = context;
+    if (outcome == REPLICA_COMMITTED) {
+        struct standing standing = overview_standing(asked->cluster, asked->member);
+        answer_done(asked->cluster, asked->control, (struct answer){.standing = standing});
+    } else {
+        answer_elsewhere(asked->cluster, asked->control);
+    }
+    free(asked);
+}
+
+static void take_standing(struct cluster *cluster, struct control *control, uint64_t member)
+{
+    struct standing_asked *asked = malloc(sizeof *asked);
+    if (asked != NULL) {
+        *asked = (struct standing_asked){cluster, control, member};
+    }
+    if (asked == NULL || cluster->table.epoch == 0 || cluster->council == NULL ||
+        replica_confirm(cluster->council, asked, on_confirmed) != REPLICA_PENDING) {
+        free(asked);
+        answer_elsewhere(cluster, control);
+    }
+}
+
+static void take_report(struct cluster *cluster, struct control *control, uint64_t member,
+                        const struct report *report)
+{
+    bool stranger = council_status(cluster).ready && cluster->table.epoch != 0 &&
+                    table_find(&cluster->table, member) < 0;
+    hear(cluster, member, report);
+    council_answer(control,
+                   stranger ? &(struct answer){.kind = ANSWER_REFUSED,
+                                               .words = TEXT("This cluster has no such member.")}
+                            : &(struct answer){.kind = ANSWER_DONE});
+}
+
 void council_serve(void *context, struct control *control, const struct control_request *request)
 {
     struct cluster *cluster = context;
     struct arena arena = ARENA_EMPTY;
     struct ask ask;
-    if (!ask_decode(request->body, &arena, &ask)) {
+    if (!cluster->turns) { /* it has not come so far yet */
+        answer_elsewhere(cluster, control);
+    } else if (!ask_decode(request->body, &arena, &ask)) {
         council_answer(control,
                        &(struct answer){.kind = ANSWER_REFUSED,
                                         .words = TEXT("This is nothing that this version knows.")});
@@ -186,9 +239,10 @@ void council_serve(void *context, struct control *control, const struct control_
         remote_serve(cluster, control, &ask.command);
     } else if (ask.kind == ASK_STEP) {
         take_step(cluster, control, ask.step);
+    } else if (ask.kind == ASK_STANDING) {
+        take_standing(cluster, control, ask.member);
     } else {
-        hear(cluster, request->source, &ask.report);
-        council_answer(control, &(struct answer){.kind = ANSWER_DONE});
+        take_report(cluster, control, request->source, &ask.report);
     }
     arena_free(&arena);
 }
@@ -205,9 +259,11 @@ static void view_group(const struct cluster *cluster, uint64_t member, uint64_t 
     view->partitions[group->partition].leader = member;
     view->partitions[group->partition].settled =
         group->settled && epoch >= table->partitions[group->partition].changed;
-    for (unsigned i = 0; i < group->caught_up_count; i++) {
-        int place = table_find(table, group->caught_up[i]);
-        if (place >= 0) {
+    for (unsigned i = 0; i < group->replica_count; i++) {
+        const struct report_replica *replica = &group->replicas[i];
+        int place = table_find(table, replica->node);
+        if (place >= 0 && replica->match > 0 &&
+            replica->match + REPLICA_CATCH_UP_MAX >= group->last) {
             view->partitions[group->partition].caught_up |= members_one((unsigned)place);
         }
     }
@@ -237,6 +293,18 @@ static void view_member(struct cluster *cluster, unsigned place, int64_t now_us,
     }
 }
 
+static bool votes_in_council(const struct cluster *cluster, uint64_t member)
+{
+    struct replica_member members[REPLICA_MEMBERS_MAX];
+    int count = replica_members(cluster->council, members);
+    for (int i = 0; i < count; i++) {
+        if (members[i].node == member) {
+            return members[i].role == REPLICA_VOTER;
+        }
+    }
+    return false;
+}
+
 static void place(struct cluster *cluster)
 {
     static struct placement_view view; /* of the loop's thread; too large for its stack */
@@ -249,6 +317,9 @@ static void place(struct cluster *cluster)
     }
     unsigned count = placement_next(&cluster->table, &view, &LIMITS, steps);
     for (unsigned i = 0; i < count; i++) {
+        if (steps[i].kind == STEP_DROP && votes_in_council(cluster, steps[i].member)) {
+            continue; /* its vote may be needed until group 0 has done with it */
+        }
         LOG(LOG_INFO, "step", LOG_STRING("kind", step_kind_name(steps[i].kind)),
             LOG_INT("partition", steps[i].partition), LOG_INT("epoch", (int64_t)steps[i].epoch));
         cluster->proposing |= propose_step(cluster, NULL, &steps[i]);
@@ -275,6 +346,7 @@ void council_turn(struct cluster *cluster)
     cluster->leads_since_us = !leads                         ? 0
                               : cluster->leads_since_us == 0 ? now_us
                                                              : cluster->leads_since_us;
+    overview_publish(cluster, leads);
     if (!leads || cluster->proposing) {
         return;
     }

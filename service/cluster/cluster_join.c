@@ -1,140 +1,92 @@
 #include "service/cluster/cluster_state.h"
+#include "service/cluster/codec.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 enum { JOIN_MS_MAX = 30000, JOIN_PAUSE_MS = 300 };
 
-/* Asks the member whose HTTP address it was told where its peer port is: a header of its answers says so. */
-struct asked_ring {
-    struct forward forward;
-    struct errand *errand;
-    struct arena arena;
-    char base[CONFIG_HOST_BYTES + 16];
-};
-
-static void on_ring_answer(struct forward *forward)
+/* What the cluster that took us in says of itself. */
+static bool take_answer(struct cluster *cluster, const struct answer *answer, struct arena *arena,
+                        char *why)
 {
-    struct asked_ring *asked =
-        (struct asked_ring *)((char *)forward - offsetof(struct asked_ring, forward));
-    struct errand *errand = asked->errand;
-    struct cluster *cluster = errand->cluster;
-    bool found = false;
-    for (size_t i = 0; forward->outcome == FORWARD_ANSWERED && i < forward->answer.header_count;
-         i++) {
-        const struct proxy_header *header = &forward->answer.headers[i];
-        if (proxy_header_is(header->name, "Ringhold-Peer")) {
-            snprintf(cluster->join_peer, sizeof cluster->join_peer, "%.*s", (int)header->value.len,
-                     header->value.at);
-            found = true;
-        }
-    }
-    if (!found) {
-        snprintf(errand->why, CLUSTER_WHY_BYTES,
-                 "%.280s is not the HTTP address of a cluster's member (%s); pass one with --join",
-                 cluster->config.join,
-                 forward->outcome == FORWARD_ANSWERED ? "it is no member" : forward->failure);
-    }
-    arena_free(&asked->arena);
-    free(asked);
-    errand_over(errand, found);
-}
-
-static void ask_ring(struct errand *errand)
-{
-    struct asked_ring *asked = calloc(1, sizeof *asked);
-    if (asked == NULL) {
-        snprintf(errand->why, CLUSTER_WHY_BYTES, "out of memory");
-        errand_over(errand, false);
-        return;
-    }
-    asked->errand = errand;
-    snprintf(asked->base, sizeof asked->base, "http://%s", errand->cluster->config.join);
-    asked->forward = (struct forward){.base = asked->base,
-                                      .method = "GET",
-                                      .target = TEXT("/v1/ring"),
-                                      .deadline_us = clock_monotonic_us() + 3000000,
-                                      .arena = &asked->arena,
-                                      .done = on_ring_answer};
-    proxy_submit(errand->cluster->proxy, &asked->forward);
-}
-
-static bool take_answer(struct cluster *cluster, struct text bytes, char *why)
-{
-    struct arena arena = ARENA_EMPTY;
-    struct answer answer;
-    const struct table *table = NULL;
-    if (!answer_decode(bytes, &answer)) {
+    const struct table *table =
+        answer->seed.len == CLUSTER_SEED_BYTES ? table_decode(answer->table, arena) : NULL;
+    if (table == NULL) {
         snprintf(why, CLUSTER_WHY_BYTES,
                  "the member that was asked answers what is not understood");
-    } else if (answer.kind == ANSWER_ELSEWHERE) {
-        snprintf(why, CLUSTER_WHY_BYTES, "the cluster has no leader now");
-        /* Who knows of none is not asked for ever: without words, the member of --join is asked again. */
-        size_t len = answer.words.len < sizeof cluster->join_peer ? answer.words.len : 0;
-        snprintf(cluster->join_peer, sizeof cluster->join_peer, "%.*s", (int)len,
-                 len > 0 ? answer.words.at : "");
-    } else if (answer.kind == ANSWER_REFUSED) {
-        snprintf(why, CLUSTER_WHY_BYTES, "the cluster does not take it: %.*s",
-                 (int)answer.words.len, answer.words.at);
-        cluster->refused = true;
-    } else if (answer.seed.len == CLUSTER_SEED_BYTES) {
-        table = table_decode(answer.table, &arena);
+        return false;
     }
-    if (table != NULL) {
-        memcpy(cluster->uuid, table->uuid, sizeof cluster->uuid);
-        memcpy(cluster->seed, answer.seed.at, sizeof cluster->seed);
-        cluster->config.partitions = table->partition_count;
-        cluster->config.replicas = table->replica_count;
-        cluster->table = *table;
-        cluster->table.epoch = 0; /* only the board's counts; this one says where the others are */
-    }
-    arena_free(&arena);
-    return table != NULL;
+    memcpy(cluster->uuid, table->uuid, sizeof cluster->uuid);
+    memcpy(cluster->seed, answer->seed.at, sizeof cluster->seed);
+    cluster->config.partitions = table->partition_count;
+    cluster->config.replicas = table->replica_count;
+    cluster->table = *table;
+    cluster->table.epoch = 0; /* only the board's counts; this one says where the others are */
+    return true;
 }
 
-static void on_join_answer(void *context, enum peer_verdict verdict, struct text answer)
+struct joining {
+    struct cluster *cluster;
+    struct inquiry inquiry;
+    struct arena arena; /* of the answer */
+    struct answer answer;
+    bool final; /* asking again would be of no use */
+    char *why;
+};
+
+/* False, with a sentence. */
+static bool ask(struct joining *j, const struct ask *ask)
 {
-    struct errand *errand = context;
-    if (verdict != PEER_ACCEPTED) {
-        snprintf(errand->why, CLUSTER_WHY_BYTES, "%.270s does not let this node in: %s",
-                 errand->cluster->join_peer, peer_verdict_word(verdict));
-        errand->cluster->refused = verdict == PEER_WRONG_SECRET;
-        errand->cluster->join_peer[0] = '\0';
-        errand_over(errand, false);
-        return;
+    char words[INQUIRY_WHY_BYTES];
+    enum inquired inquired = inquiry_ask(&j->inquiry, ask, &j->arena, &j->answer, words);
+    bool refused = inquired == INQUIRED_REFUSED;
+    snprintf(j->why, CLUSTER_WHY_BYTES, "%s%.400s", refused ? "the cluster does not take it: " : "",
+             words);
+    if (inquired == INQUIRED_UNREACHABLE || inquired == INQUIRED_NO_LEADER) {
+        j->inquiry.peer[0] = '\0';
     }
-    errand_over(errand, take_answer(errand->cluster, answer, errand->why));
+    j->final = refused || inquired == INQUIRED_WRONG_SECRET;
+    return inquired == INQUIRED_DONE;
 }
 
-static void ask_to_join(struct errand *errand)
+/* Before anything is changed by who would be refused afterwards. */
+static bool check(struct joining *j)
 {
-    struct cluster *cluster = errand->cluster;
-    struct arena arena = ARENA_EMPTY;
-    struct ask ask = {
+    struct ask question = {.kind = ASK_STANDING, .member = j->cluster->node};
+    if (!ask(j, &question)) {
+        return false;
+    }
+    const struct table *table = table_decode(j->answer.table, &j->arena);
+    j->final = table != NULL && !cluster_check_sizes(&j->cluster->config, table->partition_count,
+                                                     table->replica_count, j->why);
+    return !j->final;
+}
+
+static bool join(struct joining *j)
+{
+    struct ask step = {
         .kind = ASK_STEP,
-        .step = {.kind = STEP_JOIN, .member = cluster->node, .facts = cluster->facts}};
-    struct text bytes = ask_encode(&ask, &arena);
-    char host[MEMBER_ADDRESS_BYTES_MAX + 1];
-    uint16_t port;
-    bool asked = text_given(bytes) && cluster_split_peer(cluster->join_peer, host, &port) &&
-                 transport_ask(cluster->transport, 0, host, port, bytes, on_join_answer, errand);
-    arena_free(&arena);
-    if (!asked) {
-        snprintf(errand->why, CLUSTER_WHY_BYTES, "%.270s cannot be asked", cluster->join_peer);
-        errand_over(errand, false);
-    }
+        .step = {.kind = STEP_JOIN, .member = j->cluster->node, .facts = j->cluster->facts}};
+    return ask(j, &step) && take_answer(j->cluster, &j->answer, &j->arena, j->why);
 }
 
 bool cluster_join(struct cluster *cluster, char *why)
 {
+    struct joining joining = {
+        .cluster = cluster, .inquiry = cluster_inquiry(cluster), .arena = ARENA_EMPTY, .why = why};
+    struct inquiry *inquiry = &joining.inquiry;
+    char base[CONFIG_HOST_BYTES + 16];
     bool joined = false;
-    for (int64_t waited = 0; !joined && !cluster->refused && waited < JOIN_MS_MAX;
+    snprintf(base, sizeof base, "http://%s", cluster->config.join);
+    for (int64_t waited = 0; !joined && !joining.final && waited < JOIN_MS_MAX;
          waited += JOIN_PAUSE_MS) {
-        joined = (cluster->join_peer[0] != '\0' || go_on_errand(cluster, ask_ring, why)) &&
-                 go_on_errand(cluster, ask_to_join, why);
-        if (!joined) {
+        joined = (inquiry->peer[0] != '\0' || inquiry_find(inquiry, base, why)) &&
+                 check(&joining) && join(&joining);
+        if (!joined && !joining.final) {
             cluster_wait_ms(JOIN_PAUSE_MS);
         }
+        arena_clear(&joining.arena);
     }
+    arena_free(&joining.arena);
     return joined;
 }

@@ -54,7 +54,7 @@ static bool ask(struct remote *remote)
     struct text bytes =
         text_given(ask.command.bytes) ? ask_encode(&ask, &arena) : ask.command.bytes;
     bool asked = text_given(bytes) && place >= 0 && leader != cluster->node && !cluster->stopping &&
-                 cluster_split_peer(cluster->table.members[place].facts.peer, host, &port) &&
+                 member_split_peer(cluster->table.members[place].facts.peer, host, &port) &&
                  transport_ask(cluster->transport, leader, host, port, bytes, on_answer, remote);
     arena_free(&arena);
     return asked;

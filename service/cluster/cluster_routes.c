@@ -6,6 +6,7 @@
 /* What other threads may ask: a copy of the table, and who leads what as far as is known. */
 struct routes {
     struct table table;
+    uint64_t table_leader; /* of group 0; 0: unknown */
     /* As heard: from our replicas, or from who was wrongly asked; 0: unknown. */
     uint64_t leaders[PARTITIONS_MAX];
 };
@@ -55,6 +56,9 @@ void routes_follow(struct cluster *cluster)
 {
     pthread_mutex_lock(&cluster->mu);
     struct routes *routes = cluster->routes;
+    if (routes != NULL) {
+        routes->table_leader = council_status(cluster).leader;
+    }
     for (unsigned i = 0; routes != NULL && i < cluster->table.partition_count; i++) {
         const struct seat *seat = &cluster->seats[i];
         if (seat->hosted != NULL && !seat->closing) {
@@ -72,14 +76,10 @@ uint64_t routes_leader(struct cluster *cluster, int64_t partition)
     return leader;
 }
 
-bool cluster_owner_of(struct cluster *cluster, int64_t partition, struct cluster_owner *ret)
+static bool find_locked(const struct cluster *cluster, uint64_t member, struct cluster_owner *ret)
 {
-    pthread_mutex_lock(&cluster->mu);
     const struct routes *routes = cluster->routes;
-    int place = -1;
-    if (routes != NULL && routes->table.epoch != 0) {
-        place = table_find(&routes->table, leader_of(routes, partition));
-    }
+    int place = table_find(&routes->table, member);
     if (place >= 0) {
         const struct member_facts *facts = &routes->table.members[place].facts;
         memcpy(ret->name, facts->name, sizeof ret->name);
@@ -87,8 +87,26 @@ bool cluster_owner_of(struct cluster *cluster, int64_t partition, struct cluster
         ret->self = routes->table.members[place].id == cluster->node;
         ret->epoch = (int64_t)routes->table.epoch;
     }
-    pthread_mutex_unlock(&cluster->mu);
     return place >= 0;
+}
+
+bool cluster_owner_of(struct cluster *cluster, int64_t partition, struct cluster_owner *ret)
+{
+    pthread_mutex_lock(&cluster->mu);
+    const struct routes *routes = cluster->routes;
+    bool known = routes != NULL && routes->table.epoch != 0 &&
+                 find_locked(cluster, leader_of(routes, partition), ret);
+    pthread_mutex_unlock(&cluster->mu);
+    return known;
+}
+
+bool cluster_table_leader(struct cluster *cluster, struct cluster_owner *ret)
+{
+    pthread_mutex_lock(&cluster->mu);
+    const struct routes *routes = cluster->routes;
+    bool known = routes != NULL && find_locked(cluster, routes->table_leader, ret);
+    pthread_mutex_unlock(&cluster->mu);
+    return known;
 }
 
 void cluster_hint(struct cluster *cluster, int64_t partition, struct text name)
@@ -165,6 +183,17 @@ static bool view(const struct routes *routes, struct arena *arena, struct ring_v
     ret->partitions = places;
     ret->partition_count = table->partition_count;
     return whole;
+}
+
+const struct table *routes_table_locked(const struct cluster *cluster)
+{
+    const struct routes *routes = cluster->routes;
+    return routes == NULL || routes->table.epoch == 0 ? NULL : &routes->table;
+}
+
+bool routes_view_locked(const struct cluster *cluster, struct arena *arena, struct ring_view *ret)
+{
+    return view(cluster->routes, arena, ret);
 }
 
 bool cluster_ring(struct cluster *cluster, struct arena *arena, struct ring_view *ret)

@@ -7,20 +7,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static void database_of(const struct cluster *cluster, int64_t partition, const char *suffix,
-                        char ret[CLUSTER_PATH_BYTES + 64])
-{
-    snprintf(ret, CLUSTER_PATH_BYTES + 64, "%s/partition-%lld.db%s", cluster->data_dir,
-             (long long)partition, suffix);
-}
-
-static void log_dir_of(const struct cluster *cluster, int64_t partition,
-                       char ret[CLUSTER_PATH_BYTES + 64])
-{
-    snprintf(ret, CLUSTER_PATH_BYTES + 64, "%s/log-%lld", cluster->data_dir,
-             (long long)partition + 1);
-}
-
 /* ---- the partition's news ----------------------------------------------------------------------------------------- */
 
 static void on_batch_done(void *context, const struct events *events)
@@ -58,9 +44,9 @@ static void open_seat(struct seat *seat, bool founds)
 {
     struct cluster *cluster = seat->cluster;
     int64_t id = seat->partition->id;
-    char database[CLUSTER_PATH_BYTES + 64], log_dir[CLUSTER_PATH_BYTES + 64], why[256] = "";
-    database_of(cluster, id, "", database);
-    log_dir_of(cluster, id, log_dir);
+    char database[CLUSTER_FILE_BYTES], log_dir[CLUSTER_FILE_BYTES], why[256] = "";
+    cluster_database_path(cluster->data_dir, id, "", database);
+    cluster_log_path(cluster->data_dir, (uint64_t)id + 1, log_dir);
     struct partition_options options = {.durable = false, .seed = cluster->seed};
     struct hosted_hooks hooks = {on_batch_done, on_leader, on_led, on_stopped, seat};
     bool opened = (mkdir(log_dir, 0700) == 0 || errno == EEXIST) &&
@@ -100,12 +86,12 @@ static int remove_entry(const char *path, const struct stat *status, int kind, s
 static void drop_data(struct seat *seat)
 {
     static const char *const SUFFIXES[] = {"", "-wal", "-shm"};
-    char path[CLUSTER_PATH_BYTES + 64];
+    char path[CLUSTER_FILE_BYTES];
     for (size_t i = 0; i < 3; i++) {
-        database_of(seat->cluster, seat->partition->id, SUFFIXES[i], path);
+        cluster_database_path(seat->cluster->data_dir, seat->partition->id, SUFFIXES[i], path);
         unlink(path);
     }
-    log_dir_of(seat->cluster, seat->partition->id, path);
+    cluster_log_path(seat->cluster->data_dir, (uint64_t)seat->partition->id + 1, path);
     nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
     LOG(LOG_INFO, "partition-dropped", LOG_INT("partition", seat->partition->id));
 }

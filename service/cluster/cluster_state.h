@@ -3,9 +3,11 @@
  *
  *     cluster.c         its life: founding, coming back, stopping; what others ask
  *     cluster_join.c    joining
+ *     cluster_standing.c whether it is still a member, and the only one of its identity
  *     cluster_seats.c   the partitions that are held here: opened and closed as the table says
  *     cluster_steer.c   as leader of a group: its membership is made what the table says; reports
  *     cluster_council.c as leader of group 0: steps are taken in, and placed
+ *     cluster_overview.c as leader of group 0: what was heard of all, put together
  *     cluster_drain.c   handing over what is led here, before the end
  *     cluster_routes.c  who owns what, for the other threads
  *     cluster_remote.c  commands that another member carries out
@@ -19,15 +21,17 @@
 #include "service/cluster/ask.h"
 #include "service/cluster/board.h"
 #include "service/cluster/cluster.h"
+#include "service/cluster/cluster_files.h"
 #include "service/cluster/hosted.h"
+#include "service/cluster/inquiry.h"
 #include "service/cluster/proxy.h"
 #include "service/cluster/steering.h"
 #include "service/cluster/transport.h"
 
 enum {
-    CLUSTER_PATH_BYTES = 1280,
     CLUSTER_TURN_MS = 100,       /* how often the table is looked at */
     CLUSTER_REPORT_MS = 500,     /* how often a member reports */
+    CLUSTER_LISTEN_MS = 1000,    /* how long a founder listens for who knows better */
     CLUSTER_SILENT_MS = 3000,    /* a member that was not heard of for so long is down */
     CLUSTER_REOPEN_MS = 1000,    /* after a replica had to stop */
     CLUSTER_HAND_OVER_MS = 5000, /* after who should lead did not come to: it may be gone */
@@ -68,10 +72,8 @@ struct cluster {
     size_t secret_len;
     char token[CLUSTER_TOKEN_DIGITS + 1];
     bool founds;
-    bool known;   /* from an earlier life */
-    bool refused; /* joining is of no use */
-    bool turns;   /* the timer is there */
-    char join_peer[MEMBER_ADDRESS_BYTES_MAX + 1];
+    bool known; /* from an earlier life */
+    bool turns; /* the timer is there */
 
     struct uvloop *loop;
     struct proxy *proxy;
@@ -84,6 +86,11 @@ struct cluster {
     int64_t leads_since_us;    /* group 0; 0: it does not */
     uv_timer_t timer;
     int64_t reported_us;
+    bool left;              /* the others have taken this node out */
+    bool doubted;           /* whether it is still in, by a refused report */
+    bool asks_standing;     /* somebody is being asked */
+    int64_t standing_us;    /* group 0 had a leader then */
+    unsigned standing_next; /* whom to ask, a place in the table */
     bool stopping;
     struct errand *stop; /* who waits for all to be closed */
     int open_parts;      /* seats that are being closed */
@@ -103,6 +110,8 @@ struct cluster {
     pthread_mutex_t mu;
     struct routes *routes; /* guarded by mu */
     bool forgotten;        /* guarded by mu: and they stay so */
+    struct overview
+        *overview; /* guarded by mu: what this node heard as leader of group 0; NULL: it is not */
 };
 
 /* Something that another thread has done on the loop's, and waits for. */
@@ -121,6 +130,11 @@ struct errand {
 bool go_on_errand(struct cluster *cluster, void (*run)(struct errand *errand), char *why);
 void errand_over(struct errand *errand, bool good);
 void cluster_wait_ms(int64_t ms);
+/* Whether the sizes that were given, if they were, are the cluster's; false with a sentence. */
+bool cluster_check_sizes(const struct config_cluster *config, unsigned partitions,
+                         unsigned replicas, char *why);
+/* For questions to the others. */
+struct inquiry cluster_inquiry(const struct cluster *cluster);
 
 /* cluster_join.c: asks the member that --join names to be taken in; false with a sentence. Not from the loop's thread. */
 bool cluster_join(struct cluster *cluster, char *why);
@@ -146,6 +160,18 @@ void council_turn(struct cluster *cluster);
 /* What this member itself has to say. */
 void council_take(struct cluster *cluster, const struct ask *ask);
 
+/* cluster_standing.c: at the start, not from the loop's thread; false with a sentence. */
+bool standing_check(struct cluster *cluster, char *why);
+/* Once for each report. */
+void standing_turn(struct cluster *cluster);
+/* Group 0's leader does not take this node for a member. */
+void standing_doubt(struct cluster *cluster);
+
+/* cluster_overview.c: how far the member is with leaving. */
+struct standing overview_standing(const struct cluster *cluster, uint64_t member);
+/* For the other threads, as leader of group 0; else, that this node does not know. */
+void overview_publish(struct cluster *cluster, bool leads);
+
 /* cluster_routes.c */
 void routes_publish(struct cluster *cluster);
 /* From now on nobody is known to own anything. */
@@ -154,6 +180,9 @@ void routes_forget(struct cluster *cluster);
 void routes_follow(struct cluster *cluster);
 /* A leader has changed. */
 void routes_led(struct cluster *cluster, int64_t partition, uint64_t leader);
+/* Called with mu held: the table as the other threads know it, NULL: not at all; and what handlers see of it. */
+const struct table *routes_table_locked(const struct cluster *cluster);
+bool routes_view_locked(const struct cluster *cluster, struct arena *arena, struct ring_view *ret);
 
 uint64_t routes_leader(struct cluster *cluster, int64_t partition);
 
@@ -162,9 +191,5 @@ void remote_serve(struct cluster *cluster, struct control *control, const struct
 
 /* cluster_council.c: answers the control, and frees what the answer was made of. */
 void council_answer(struct control *control, const struct answer *with);
-
-/* The member's peer address, split. False when it is none. */
-bool cluster_split_peer(const char *peer, char ret_host[MEMBER_ADDRESS_BYTES_MAX + 1],
-                        uint16_t *ret_port);
 
 #endif

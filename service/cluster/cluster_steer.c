@@ -110,12 +110,12 @@ static void report_group(struct seat *seat, struct report_group *ret)
     struct wanted want;
     int count = replica_members(hosted_replica(seat->hosted), members);
     *ret = (struct report_group){.partition = (unsigned)seat->partition->id,
+                                 .last = status.last,
                                  .settled = !seat->changing && !status.changing &&
                                             !steering_group(table, members, count, &want)};
-    for (int i = 0; i < count && ret->caught_up_count < SLOTS_MAX; i++) {
-        if (members[i].match + REPLICA_CATCH_UP_MAX >= status.last && members[i].match > 0) {
-            ret->caught_up[ret->caught_up_count++] = members[i].node;
-        }
+    for (int i = 0; i < count && ret->replica_count < SLOTS_MAX; i++) {
+        ret->replicas[ret->replica_count++] = (struct report_replica){
+            members[i].node, members[i].match, members[i].image_bytes, members[i].image_sent};
     }
 }
 
@@ -135,9 +135,13 @@ static bool make_report(struct cluster *cluster, struct arena *arena, struct rep
 
 static void on_told(void *context, enum peer_verdict verdict, struct text answer)
 {
-    (void)context; /* who was wrongly asked is not asked again: group 0 says who leads it */
-    (void)verdict;
-    (void)answer;
+    struct cluster *cluster = context;
+    struct answer answered;
+    /* Who was wrongly asked is not asked again: group 0 says who leads it. */
+    if (verdict == PEER_ACCEPTED && answer_decode(answer, &answered) &&
+        answered.kind == ANSWER_REFUSED) {
+        standing_doubt(cluster);
+    }
 }
 
 /* To whoever leads group 0. */
@@ -151,7 +155,7 @@ static void tell_council(struct cluster *cluster, const struct ask *ask)
     if (leader == cluster->node) {
         council_take(cluster, ask);
     } else if (place >= 0 &&
-               cluster_split_peer(cluster->table.members[place].facts.peer, host, &port)) {
+               member_split_peer(cluster->table.members[place].facts.peer, host, &port)) {
         struct text bytes = ask_encode(ask, &arena);
         if (text_given(bytes)) {
             transport_ask(cluster->transport, leader, host, port, bytes, on_told, cluster);

@@ -10,10 +10,10 @@ enum {
     PLACE_MASK = (1 << ROLE_SHIFT) - 1,
     ID_BYTES = sizeof(uint64_t),
     FACTS_BYTES_MAX = NAME_BYTES_MAX + 2 * MEMBER_ADDRESS_BYTES_MAX + 4 * VARINT_BYTES_MAX,
-    MEMBER_BYTES_MAX = ID_BYTES + FACTS_BYTES_MAX + 2 * VARINT_BYTES_MAX,
+    MEMBER_BYTES_MAX = 2 * ID_BYTES + FACTS_BYTES_MAX + 2 * VARINT_BYTES_MAX,
     PARTITION_BYTES_MAX = 3 * VARINT_BYTES_MAX + SLOTS_MAX,
     TABLE_HEAD_BYTES_MAX = 1 + CLUSTER_UUID_BYTES + 4 * VARINT_BYTES_MAX,
-    STEP_BYTES_MAX = 1 + ID_BYTES + 3 * VARINT_BYTES_MAX + FACTS_BYTES_MAX
+    STEP_BYTES_MAX = 1 + 2 * ID_BYTES + 4 * VARINT_BYTES_MAX + FACTS_BYTES_MAX
 };
 _Static_assert(MEMBERS_MAX <= 1 << ROLE_SHIFT && SLOT_ROLES <= 4, "a slot is one byte");
 
@@ -55,6 +55,9 @@ static void put_member(unsigned char **at, const struct member *member)
     put_id(at, member->id);
     put_number(at, member->changed);
     put_number(at, member->state);
+    if (member->state == MEMBER_LEAVING) {
+        put_id(at, member->successor);
+    }
     put_facts(at, &member->facts);
 }
 
@@ -112,6 +115,10 @@ struct text step_encode(const struct step *step, struct arena *arena)
     }
     if (step_has_facts(step->kind)) {
         put_facts(&at, &step->facts);
+    }
+    if (step->kind == STEP_LEAVE) {
+        put_id(&at, step->successor);
+        put_number(&at, step->enough);
     }
     return (struct text){(const char *)bytes, (size_t)(at - bytes)};
 }
@@ -185,7 +192,7 @@ static bool get_member(struct input *in, struct member *ret)
         return false;
     }
     ret->state = (enum member_state)state;
-    return get_facts(in, &ret->facts);
+    return (state != MEMBER_LEAVING || get_id(in, &ret->successor)) && get_facts(in, &ret->facts);
 }
 
 static bool get_slot(struct input *in, const struct table *table, struct slot *ret)
@@ -258,6 +265,16 @@ struct table *table_decode(struct text bytes, struct arena *arena)
     return table != NULL && get_table(&in, table) && table_check(table) == NULL ? table : NULL;
 }
 
+static bool get_leaving(struct input *in, struct step *ret)
+{
+    unsigned enough;
+    if (!get_id(in, &ret->successor) || !get_count(in, 1, &enough)) {
+        return false;
+    }
+    ret->enough = enough == 1;
+    return true;
+}
+
 static const char *check_step(const struct step *step)
 {
     return step_has_facts(step->kind) ? member_facts_check(&step->facts) : NULL;
@@ -274,7 +291,8 @@ bool step_decode(struct text bytes, struct step *ret)
     step.kind = (enum step_kind)kind;
     if (!get_number(&in, VERSION_MAX, &step.epoch) || !get_id(&in, &step.member) ||
         (step_has_partition(step.kind) && !get_count(&in, PARTITIONS_MAX - 1, &step.partition)) ||
-        (step_has_facts(step.kind) && !get_facts(&in, &step.facts)) || in.at != in.end ||
+        (step_has_facts(step.kind) && !get_facts(&in, &step.facts)) ||
+        (step.kind == STEP_LEAVE && !get_leaving(&in, &step)) || in.at != in.end ||
         check_step(&step) != NULL) {
         return false;
     }

@@ -2,7 +2,8 @@
  * The binary form of a table, which group 0 keeps and sends, and of a step, which is an entry of its log. Layout,
  * after one version byte: numbers as varints, ids and the UUID as their bytes (ids from the highest), texts as a varint
  * of their length and the bytes, lists as a varint count and their elements. A slot is one byte: the member's place in
- * the table, and the role above it in bits 6 and 7. A partition's leader is the place of its slot.
+ * the table, and the role above it in bits 6 and 7. A partition's leader is the place of its slot. Only a member that
+ * leaves has a successor, an id behind its state; only a step LEAVE has one, and whether it says `enough`, at its end.
  *
  * Decoding trusts nothing: any bytes give either a value that passes its check and whose encoding they are, or NULL
  * or false.

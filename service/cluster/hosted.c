@@ -330,7 +330,8 @@ bool hosted_open(struct uvloop *loop, struct transport *transport, const struct 
                                     .machine = hosted_machine(hosted),
                                     .hooks = {on_changed, on_stopped, hosted},
                                     .founders = place->founds ? &place->node : NULL,
-                                    .founder_count = place->founds};
+                                    .founder_count = place->founds,
+                                    .alone = place->alone};
     if (!replica_open(uvloop_uv(loop), transport, &config, &hosted->replica, ret_why)) {
         hosted->closing = true;
         uv_close((uv_handle_t *)&hosted->timer, on_timer_closed);

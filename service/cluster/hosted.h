@@ -37,6 +37,7 @@ struct hosted_place {
     struct machine *machine;
     struct clock *clock; /* started anew whenever it begins to lead */
     bool founds;         /* makes the group, with this node as its only member */
+    bool alone;          /* makes this node the only member, whatever the log says (replica.h) */
 };
 
 /* False, with a sentence in ret_why, when it cannot be opened. */

@@ -199,7 +199,7 @@ static void say(struct link *link, enum link_step step, size_t bytes)
 static enum peer_verdict judge_hello(struct link *link)
 {
     static const unsigned char NONE[PEER_CLUSTER_BYTES];
-    const struct links *links = link->links;
+    struct links *links = link->links;
     enum peer_verdict verdict = hello_decode(link->hello_bytes, &link->hello);
     if (verdict != PEER_ACCEPTED) {
         return verdict;
@@ -209,6 +209,7 @@ static enum peer_verdict judge_hello(struct link *link)
     bool nowhere = memcmp(hello->cluster, NONE, sizeof NONE) == 0;
     if (control && nowhere ? false
                            : nowhere || memcmp(hello->cluster, links->cluster, sizeof NONE) != 0) {
+        links->strangers += !control && !nowhere;
         return PEER_WRONG_CLUSTER;
     }
     bool meant = hello->destination == links->node || (control && hello->destination == 0);

@@ -29,6 +29,8 @@ struct links {
     void *context;
     struct link *first;
     int incoming;
+    unsigned
+        strangers; /* hellos of groups of other clusters, that took this address for one of theirs */
 };
 
 /* How a dial ended: ACCEPTED and the socket, which is then the callee's, or why not and NULL. */

@@ -50,9 +50,11 @@
  *     | DOWN        | refused | ACTIVE  | refused | LEAVING¹ | refused | same    |
  *     | LEAVING     | refused | refused | refused | refused  | (none)² | same    |
  *
- *     ¹ while another member is active or down. ² when it holds nothing.
+ *     ¹ while another member is active or down; and, when the step says `enough`, while as many others are active as a
+ *     partition has replicas. ² when it holds nothing.
  *
- * LEAVE is for good: nothing that the member holds counts as kept, even where nobody can take its place. DOWN is for
+ * LEAVE is for good: nothing that the member holds counts as kept, even where nobody can take its place. It may name a
+ * successor, an active member that takes the places where it has none of that partition yet. DOWN is for
  * now: its replicas stay its own, and get no new ones beside them, until `overdue` says that --replace-after is over;
  * and even then while fewer active members are left than a partition has replicas, since there would be no better
  * place. Operators ask for JOIN, LEAVE and CHANGE; placement_next proposes the rest.
@@ -83,6 +85,8 @@ struct step {
     uint64_t member;
     unsigned partition;        /* of ADD and the kinds after it; else 0 */
     struct member_facts facts; /* of JOIN and CHANGE; else zero */
+    uint64_t successor;        /* of LEAVE: who should take its places; 0: whoever */
+    bool enough;               /* of LEAVE: refused where too few would be left */
 };
 
 const char *step_kind_name(enum step_kind kind);

@@ -145,7 +145,9 @@ enum replica_outcome replica_confirm(struct replica *replica, void *context, rep
 struct replica_member {
     uint64_t node;
     enum replica_role role;
-    uint64_t match; /* how much of the leader's log it has; 0 unless this replica leads */
+    uint64_t match;       /* how much of the leader's log it has; 0 unless this replica leads */
+    uint64_t image_bytes; /* of the image that is on its way to it; 0: none is */
+    uint64_t image_sent;  /* how much of that the system has taken */
 };
 /* The members as this replica knows them; returns how many. */
 int replica_members(const struct replica *replica, struct replica_member ret[]);

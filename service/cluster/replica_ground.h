@@ -30,6 +30,8 @@ struct replica_ground_calls {
     uint64_t (*now)(struct replica_ground *ground);
     /* False when memory ran out, and then neither of the work's functions is called. */
     bool (*queue)(struct replica_ground *ground, struct replica_work *work);
+    /* Bytes for that node which were sent and are still in our memory. False when there is no connection to it. */
+    bool (*unsent)(struct replica_ground *ground, uint64_t node, size_t *ret);
     /* Ends one that is open, once the engine has closed `io` or was never started on it. The replica is turned no longer;
        later, when the ground is gone, `gone` is called with it. */
     void (*close)(struct replica_ground *ground, struct raft_io *io,

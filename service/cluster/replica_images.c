@@ -234,6 +234,38 @@ static void deliver(struct image_get *get)
     free(get);
 }
 
+void replica_image_goes(struct replica *replica, const struct raft_message *message)
+{
+    uint64_t node = message->server_id;
+    int at = 0;
+    for (int i = REPLICA_MEMBERS_MAX - 1; i >= 0; i--) {
+        bool own = replica->images_sent[i].node == node;
+        at = own || replica->images_sent[i].bytes == 0 ? i : at;
+        if (own) {
+            break;
+        }
+    }
+    replica->images_sent[at].node = node;
+    replica->images_sent[at].index = message->install_snapshot.last_index;
+    replica->images_sent[at].bytes = message->install_snapshot.data.len;
+}
+
+void replica_image_on_way(const struct replica *replica, uint64_t node, uint64_t match,
+                          uint64_t *ret_bytes, uint64_t *ret_sent)
+{
+    bool leads = raft_state((struct raft *)&replica->raft) == RAFT_LEADER;
+    *ret_bytes = *ret_sent = 0;
+    for (int i = 0; leads && i < REPLICA_MEMBERS_MAX; i++) {
+        size_t bytes = replica->images_sent[i].bytes, unsent;
+        if (bytes > 0 && replica->images_sent[i].node == node &&
+            match < replica->images_sent[i].index &&
+            replica->ground->calls->unsent(replica->ground, node, &unsent)) {
+            *ret_bytes = bytes;
+            *ret_sent = bytes - (unsent < bytes ? unsent : bytes);
+        }
+    }
+}
+
 static struct image_get *get_of(struct replica_work *work)
 {
     return (struct image_get *)((char *)work - offsetof(struct image_get, work));

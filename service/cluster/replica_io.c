@@ -101,6 +101,7 @@ static int io_send(struct raft_io *io, struct raft_io_send *request,
     }
     if (image) { /* the engine has the term of the image it meant, not of the newer one it got */
         copy.install_snapshot.last_term = replica->image_term;
+        replica_image_goes(replica, message);
     }
     if (message->type == RAFT_APPEND_ENTRIES && message->append_entries.n_entries > 0) {
         return send_entries(io, request, &copy, cb);

@@ -46,8 +46,10 @@ int replica_members(const struct replica *replica, struct replica_member ret[])
     int count = members->n < REPLICA_MEMBERS_MAX ? (int)members->n : REPLICA_MEMBERS_MAX;
     for (int i = 0; i < count; i++) {
         const struct raft_server *server = &members->servers[i];
+        uint64_t match = match_of(replica, server->id);
         ret[i] =
-            (struct replica_member){server->id, role_of(server), match_of(replica, server->id)};
+            (struct replica_member){.node = server->id, .role = role_of(server), .match = match};
+        replica_image_on_way(replica, server->id, match, &ret[i].image_bytes, &ret[i].image_sent);
     }
     return count;
 }

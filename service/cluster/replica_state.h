@@ -128,6 +128,10 @@ struct replica {
     uint64_t installed;  /* the last entry of the last image that was installed here */
     bool image_dropped;  /* the image that is handed to the engine now is not to be sent */
     uint64_t image_term; /* the term of its last entry */
+    struct {
+        uint64_t node, index; /* whom it was sent to, and the entry it reaches to by its name */
+        size_t bytes;
+    } images_sent[REPLICA_MEMBERS_MAX]; /* the last to each member; bytes 0: a place that is free */
     raft_io_recv_cb recv;
     struct raft_message *deferred; /* an install that came while the log was being cut */
 
@@ -191,6 +195,11 @@ int replica_image_put(struct raft_io *io, unsigned trailing, struct raft_io_snap
                       const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb);
 int replica_image_get(struct raft_io *io, struct raft_io_snapshot_get *request,
                       raft_io_snapshot_get_cb cb);
+/* Notes an image that goes to the member. */
+void replica_image_goes(struct replica *replica, const struct raft_message *message);
+/* What is on its way to a member that has the leader's log up to `match`. */
+void replica_image_on_way(const struct replica *replica, uint64_t node, uint64_t match,
+                          uint64_t *ret_bytes, uint64_t *ret_sent);
 /* Notes entries that are being appended, so that the log is cut in time. */
 void replica_log_grew(struct replica *replica, const struct raft_entry entries[], unsigned n);
 

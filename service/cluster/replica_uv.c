@@ -111,6 +111,11 @@ static bool queue(struct replica_ground *base, struct replica_work *work)
     return true;
 }
 
+static bool unsent(struct replica_ground *base, uint64_t node, size_t *ret)
+{
+    return transport_unsent(&ours(base)->transport, node, ret);
+}
+
 /* ---- closing ------------------------------------------------------------------------------------------------------ */
 
 static void on_check_closed(uv_handle_t *handle)
@@ -136,8 +141,8 @@ static void close_ground(struct replica_ground *base, struct raft_io *io,
 bool replica_open(struct uv_loop_s *loop, struct transport *transport,
                   const struct replica_config *config, struct replica **ret, char ret_why[256])
 {
-    static const struct replica_ground_calls CALLS = {open_ground, discard, begin,
-                                                      now,         queue,   close_ground};
+    static const struct replica_ground_calls CALLS = {open_ground, discard, begin,       now,
+                                                      queue,       unsent,  close_ground};
     struct uv_ground *ground = calloc(1, sizeof *ground);
     if (ground == NULL) {
         snprintf(ret_why, 256, "out of memory");

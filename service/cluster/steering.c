@@ -158,12 +158,17 @@ bool steering_council(const struct table *table, const struct replica_member *me
 {
     member_set voters = voters_of(table, members, count);
     struct wanted demotion = {0, REPLICA_DEMOTE};
+    bool needed = true; /* its vote, for the demotion of those that may be down: they go first */
     for (unsigned i = 0; i < table->member_count; i++) {
         uint64_t node = table->members[i].id;
         enum replica_role is = role_of(members, count, node);
         enum replica_role should = members_has(voters, i) ? REPLICA_VOTER : REPLICA_STANDBY;
         if (is == REPLICA_VOTER && should == REPLICA_STANDBY) {
-            demotion.node = node; /* once somebody else votes in its place */
+            bool active = table->members[i].state == MEMBER_ACTIVE;
+            if (!active || needed) {
+                demotion.node = node; /* once somebody else votes in its place */
+                needed = active;
+            }
         } else if (next_change(node, is, should, ret)) {
             return true;
         }

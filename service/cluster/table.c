@@ -3,6 +3,8 @@
 #include "handlers/text_parse.h"
 
 #include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 void table_found(const unsigned char uuid[CLUSTER_UUID_BYTES], unsigned partition_count,
                  unsigned replica_count, uint64_t id, const struct member_facts *facts,
@@ -19,6 +21,19 @@ void table_found(const unsigned char uuid[CLUSTER_UUID_BYTES], unsigned partitio
     for (unsigned p = 0; p < partition_count; p++) {
         ret->partitions[p] = (struct table_partition){
             .changed = 1, .leader = id, .slot_count = 1, .slots = {{id, SLOT_VOTER}}};
+    }
+    assert(table_check(ret) == NULL);
+}
+
+void table_recover(const struct table *before, const unsigned char uuid[CLUSTER_UUID_BYTES],
+                   uint64_t id, struct table *ret)
+{
+    const struct member *member = &before->members[table_find(before, id)];
+    table_found(uuid, before->partition_count, before->replica_count, id, &member->facts, ret);
+    ret->epoch = before->epoch + 1;
+    ret->members[0].changed = ret->epoch;
+    for (unsigned p = 0; p < ret->partition_count; p++) {
+        ret->partitions[p].changed = ret->epoch;
     }
     assert(table_check(ret) == NULL);
 }
@@ -93,6 +108,22 @@ static bool address_valid(const char address[MEMBER_ADDRESS_BYTES_MAX + 1])
     return len > 0 && len <= MEMBER_ADDRESS_BYTES_MAX;
 }
 
+bool member_split_peer(const char *peer, char ret_host[MEMBER_ADDRESS_BYTES_MAX + 1],
+                       uint16_t *ret_port)
+{
+    const char *colon = strrchr(peer, ':');
+    char *end = NULL;
+    unsigned long port = colon == NULL ? 0 : strtoul(colon + 1, &end, 10);
+    if (colon == NULL || *end != '\0' || port == 0 || port > 65535) {
+        return false;
+    }
+    bool brackets = peer[0] == '[' && colon > peer && colon[-1] == ']';
+    snprintf(ret_host, MEMBER_ADDRESS_BYTES_MAX + 1, "%.*s",
+             (int)(colon - peer) - (brackets ? 2 : 0), peer + brackets);
+    *ret_port = (uint16_t)port;
+    return true;
+}
+
 const char *member_facts_check(const struct member_facts *facts)
 {
     size_t name_bytes = strnlen(facts->name, sizeof facts->name);
@@ -150,6 +181,10 @@ static const char *check_member(const struct table *table, unsigned i)
     }
     if (member->changed < 1 || member->changed > table->epoch) {
         return "A member changed after the table's epoch.";
+    }
+    if (member->successor != 0 &&
+        (member->state != MEMBER_LEAVING || member->successor == member->id)) {
+        return "A member has a successor although it does not leave, or it is its own.";
     }
     return member_facts_check(&member->facts);
 }

@@ -30,6 +30,7 @@ struct member {
     uint64_t id;      /* made with its data directory; never 0 */
     uint64_t changed; /* the epoch of its last change */
     enum member_state state;
+    uint64_t successor; /* of one that leaves: who should take its places; 0: whoever. Else 0 */
     struct member_facts facts;
 };
 
@@ -64,6 +65,13 @@ void table_found(const unsigned char uuid[CLUSTER_UUID_BYTES], unsigned partitio
                  struct table *ret);
 
 /*
+ * The first table of the cluster that one member makes of what it has, the others being lost: it alone, active, with
+ * every partition, one epoch after `before`, in which it must be.
+ */
+void table_recover(const struct table *before, const unsigned char uuid[CLUSTER_UUID_BYTES],
+                   uint64_t id, struct table *ret);
+
+/*
  * NULL when the table is one that steps can lead to, else a sentence that says what is wrong with it:
  * counts within their bounds; members in order, known by one name and one peer address each (those that leave may
  * share theirs with who replaces them), one at least neither joining nor leaving; each partition's slots in order, of
@@ -73,6 +81,9 @@ void table_found(const unsigned char uuid[CLUSTER_UUID_BYTES], unsigned partitio
 const char *table_check(const struct table *table);
 /* NULL when a member can say that of itself, else a sentence. */
 const char *member_facts_check(const struct member_facts *facts);
+/* A peer address, split. False when it is none. */
+bool member_split_peer(const char *peer, char ret_host[MEMBER_ADDRESS_BYTES_MAX + 1],
+                       uint16_t *ret_port);
 /* Whether a member other than `id`, one that does not leave, has that name or peer address. */
 bool table_taken(const struct table *table, uint64_t id, const struct member_facts *facts);
 

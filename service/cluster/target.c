@@ -57,10 +57,24 @@ static void widen(struct assign *assign, member_set active)
     }
 }
 
+/* The successors of those that leave the partition, of `able`, as many as there is room for: they count as if they held
+   it, so that nobody does so for less. */
+static member_set successors(const struct table *table, const struct table_partition *partition,
+                             member_set able, member_set held, unsigned need)
+{
+    for (unsigned i = 0; i < partition->slot_count && members_count(held) < need; i++) {
+        int leaver = table_find(table, partition->slots[i].member);
+        int successor = table_find(table, table->members[leaver].successor);
+        held |= successor >= 0 ? members_one((unsigned)successor) & able : 0;
+    }
+    return held;
+}
+
 static void spread_replicas(const struct table *table, const struct parts *parts,
                             struct placement_target *ret)
 {
     struct assign assign;
+    member_set held[PARTITIONS_MAX] = {0};
     uint32_t weights[MEMBERS_MAX] = {0};
     unsigned total = 0;
     begin(&assign, table, weights);
@@ -71,11 +85,11 @@ static void spread_replicas(const struct table *table, const struct parts *parts
             parts->replicas -
             (members_count(kept) < parts->replicas ? members_count(kept) : parts->replicas);
         assign.allowed[p] = parts->active;
-        assign.held[p] =
-            holders(table, partition, 1 << SLOT_VOTER | 1 << SLOT_LEARNER) & parts->active;
+        held[p] = holders(table, partition, 1 << SLOT_VOTER | 1 << SLOT_LEARNER) & parts->active;
         assign.need[p] =
             (uint8_t)(lacking < members_count(parts->active) ? lacking
                                                              : members_count(parts->active));
+        assign.held[p] = successors(table, partition, parts->active, held[p], assign.need[p]);
         total += assign.need[p];
         ret->replicas[p] = kept;
     }
@@ -86,7 +100,7 @@ static void spread_replicas(const struct table *table, const struct parts *parts
     assign_solve(&assign);
     for (unsigned p = 0; p < table->partition_count; p++) {
         ret->replicas[p] |= assign.chosen[p];
-        ret->moves += members_count(assign.chosen[p] & ~assign.held[p]);
+        ret->moves += members_count(assign.chosen[p] & ~held[p]);
     }
 }
 

@@ -20,7 +20,15 @@ struct group {
     raft_uv_accept_cb accept; /* NULL until it listens, and again once it closes */
     raft_uv_transport_close_cb closed;
     bool closing;
-    int dials; /* under way */
+    int dials;           /* under way */
+    struct sender *sent; /* what the engine was given to send on */
+};
+
+/* The connection to a node. The engine closes it when it will, and says nothing: so it may be gone. */
+struct sender {
+    struct sender *next;
+    uint64_t node;
+    const uv_handle_t *handle;
 };
 
 struct transport {
@@ -125,9 +133,57 @@ static int group_listen(struct raft_uv_transport *engine, raft_uv_accept_cb cb)
 /* A dial for the engine, which keeps the request until it is told. */
 struct dial {
     struct group *group;
+    uint64_t node;
     struct raft_uv_connect *request;
     raft_uv_connect_cb cb;
 };
+
+static void note_sender(struct group *group, uint64_t node, const uv_tcp_t *tcp)
+{
+    struct sender *sender = group->sent;
+    while (sender != NULL && sender->node != node) {
+        sender = sender->next;
+    }
+    if (sender == NULL) {
+        sender = malloc(sizeof *sender);
+        if (sender == NULL) {
+            return; /* nothing but a number to be shown is lost */
+        }
+        *sender = (struct sender){.next = group->sent, .node = node};
+        group->sent = sender;
+    }
+    sender->handle = (const uv_handle_t *)tcp;
+}
+
+/* What is looked for among the loop's handles. */
+struct looked_for {
+    const uv_handle_t *handle;
+    bool found;
+    size_t unsent;
+};
+
+static void look_at(uv_handle_t *handle, void *context)
+{
+    struct looked_for *looked_for = context;
+    if (handle == looked_for->handle && handle->type == UV_TCP && !uv_is_closing(handle)) {
+        looked_for->found = true;
+        looked_for->unsent = uv_stream_get_write_queue_size((const uv_stream_t *)handle);
+    }
+}
+
+bool transport_unsent(const struct raft_uv_transport *of, uint64_t node, size_t *ret)
+{
+    const struct group *group = of->impl;
+    for (const struct sender *sender = group->sent; sender != NULL; sender = sender->next) {
+        if (sender->node == node) {
+            struct looked_for looked_for = {.handle = sender->handle};
+            uv_walk(group->transport->loop, look_at, &looked_for);
+            *ret = looked_for.unsent;
+            return looked_for.found;
+        }
+    }
+    return false;
+}
 
 static void dialled(void *context, enum peer_verdict verdict, struct uv_tcp_s *tcp)
 {
@@ -137,6 +193,9 @@ static void dialled(void *context, enum peer_verdict verdict, struct uv_tcp_s *t
                  : verdict == PEER_CANCELLED ? RAFT_CANCELED
                                              : RAFT_NOCONNECTION;
     group->dials--;
+    if (status == 0) {
+        note_sender(group, dial->node, tcp);
+    }
     dial->cb(dial->request, (uv_stream_t *)tcp, status);
     free(dial);
     settle_group(group);
@@ -157,7 +216,7 @@ static int group_connect(struct raft_uv_transport *engine, struct raft_uv_connec
     if (dial == NULL) {
         return RAFT_NOMEM;
     }
-    *dial = (struct dial){group, request, cb};
+    *dial = (struct dial){group, id, request, cb};
     request->cb = cb;
     if (!links_dial(&transport->links, PEER_RAFT, id, group->id, (struct sockaddr *)&where, dialled,
                     dial, group)) {
@@ -271,6 +330,11 @@ void transport_leave_group(struct raft_uv_transport *of)
         at = &(*at)->next;
     }
     *at = group->next;
+    while (group->sent != NULL) {
+        struct sender *next = group->sent->next;
+        free(group->sent);
+        group->sent = next;
+    }
     free(group);
     of->impl = NULL;
     settle(transport);
@@ -384,7 +448,7 @@ bool transport_open(struct uv_loop_s *loop, const struct transport_config *confi
     }
     uv_tcp_init(loop, &transport->listener);
     transport->listener.data = transport;
-    int rc = bind_listener(transport, config->address, config->port);
+    int rc = config->address == NULL ? 0 : bind_listener(transport, config->address, config->port);
     if (rc != 0) {
         snprintf(ret_why, 256, "cannot listen for the other nodes on %s port %u: %s",
                  config->address, (unsigned)config->port, uv_strerror(rc));
@@ -393,6 +457,11 @@ bool transport_open(struct uv_loop_s *loop, const struct transport_config *confi
     }
     *ret = transport;
     return true;
+}
+
+unsigned transport_strangers(const struct transport *transport)
+{
+    return transport->links.strangers;
 }
 
 uint16_t transport_port(const struct transport *transport)

@@ -26,7 +26,7 @@ struct transport_config {
     unsigned char cluster[PEER_CLUSTER_BYTES]; /* all zero: none yet; then nobody is let in */
     uint64_t node;                             /* not 0 */
     struct text secret;                        /* copied */
-    const char *address;                       /* to listen on, numeric */
+    const char *address;                       /* to listen on, numeric; NULL: only asks others */
     uint16_t port;                             /* 0 picks a free one */
     control_serve *serve;                      /* answers control requests; NULL: none are taken */
     void *context;
@@ -41,6 +41,8 @@ bool transport_open(struct uv_loop_s *loop, const struct transport_config *confi
  */
 void transport_close(struct transport *transport, void (*closed)(void *context), void *context);
 
+/* How often somebody of another cluster has come to talk to a member of it that it takes to be here. */
+unsigned transport_strangers(const struct transport *transport);
 uint16_t transport_port(const struct transport *transport);
 /* Once a node that joins knows the cluster it has joined. */
 void transport_set_cluster(struct transport *transport,
@@ -63,6 +65,9 @@ void transport_name(uint64_t node, char ret[TRANSPORT_NAME_BYTES]);
 bool transport_join_group(struct transport *transport, uint64_t group,
                           struct raft_uv_transport *ret);
 void transport_leave_group(struct raft_uv_transport *of);
+/* Bytes of the group's messages to that node which are still in our memory: written, and not yet taken by the system.
+   False when there is no connection to it. */
+bool transport_unsent(const struct raft_uv_transport *of, uint64_t node, size_t *ret);
 
 /*
  * Asks a node's control, wherever it is. `to` 0: whoever answers there. `answered` is called, once, from the loop,

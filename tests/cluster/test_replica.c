@@ -285,15 +285,23 @@ Test(replica, a_log_is_cut_by_its_bytes_too)
     herd_close(&herd);
 }
 
+/* A herd one of which has missed more than the log has; returns who leads. */
+static int open_one_behind(struct herd *herd, int *ret_late)
+{
+    open_short_logs(herd, 3, 3);
+    herd_commit_many(herd, 0, "before", 5);
+    int leader = herd_await_leader(herd, 0);
+    *ret_late = other_than(herd, leader);
+    herd_kill(herd, *ret_late);
+    herd_commit_many(herd, 0, "missed", 100);
+    return leader;
+}
+
 Test(replica, a_member_behind_the_log_gets_an_image)
 {
     struct herd herd;
-    open_short_logs(&herd, 3, 3);
-    herd_commit_many(&herd, 0, "before", 5);
-    int leader = herd_await_leader(&herd, 0);
-    int late = other_than(&herd, leader);
-    herd_kill(&herd, late);
-    herd_commit_many(&herd, 0, "missed", 100);
+    int late;
+    open_one_behind(&herd, &late);
     herd_start(&herd, late);
     herd_commit(&herd, 0, "after");
     herd_await_agreement(&herd, 0);
@@ -303,6 +311,35 @@ Test(replica, a_member_behind_the_log_gets_an_image)
     herd_start(&herd, late);
     herd_commit(&herd, 0, "once more");
     herd_await_agreement(&herd, 0);
+    herd_close(&herd);
+}
+
+/* The bytes of the image that is on its way to the member, as the leader tells. */
+static uint64_t image_on_way(struct herd *herd, int leader, int to)
+{
+    struct replica_member members[REPLICA_MEMBERS_MAX];
+    int count = replica_members(herd->node[leader].replica[0], members);
+    for (int i = 0; i < count; i++) {
+        if (members[i].node == herd->node[to].id) {
+            cr_assert_leq(members[i].image_sent, members[i].image_bytes);
+            return members[i].image_bytes;
+        }
+    }
+    return 0;
+}
+
+Test(replica, an_image_is_seen_on_its_way_until_it_is_there)
+{
+    struct herd herd;
+    uint64_t seen = 0;
+    int late;
+    int leader = open_one_behind(&herd, &late);
+    cr_expect_eq(image_on_way(&herd, leader, late), 0);
+    herd_start(&herd, late);
+    AWAIT(&herd.stage, (seen = seen > 0 ? seen : image_on_way(&herd, leader, late)) > 0);
+    cr_expect_eq(seen, sizeof(struct ledger_state));
+    herd_await_agreement(&herd, 0);
+    AWAIT(&herd.stage, image_on_way(&herd, leader, late) == 0);
     herd_close(&herd);
 }
 

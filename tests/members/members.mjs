@@ -3,7 +3,8 @@ import { createServer } from 'node:net';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Server } from '../http/server.mjs';
+import { spawn } from 'node:child_process';
+import { BINARY, Server } from '../http/server.mjs';
 
 const PLACED_MS = 90000;
 const RESTS_MS = 2000; // a step follows the one before within half of it
@@ -16,6 +17,13 @@ export async function freePort() {
   await new Promise((resolve) => probe.close(resolve));
   return port;
 }
+
+// Of a ring's status: everybody is there, and nothing is missing anywhere.
+export const settled = (body) =>
+  body.moves.length === 0 &&
+  body.table.replicas.every((r) => r.behind === 0) &&
+  body.members.every((m) => m.unseen_ms < 3000) &&
+  body.partitions.every((p) => p.leader !== undefined && p.replicas.every((r) => r.role === 'voter' && r.behind === 0));
 
 export class Cluster {
   constructor({ partitions = 8 } = {}) {
@@ -54,10 +62,42 @@ export class Cluster {
   }
 
   // The same member again, with what it has on disk.
-  async again(old) {
-    const server = await this.run(old.name, old.place);
-    this.members[this.members.indexOf(old)] = server;
+  async again(old, ...more) {
+    const server = await this.run(old.name, old.place, more);
+    const at = this.members.indexOf(old);
+    this.members[at < 0 ? this.members.length : at] = server;
     return server;
+  }
+
+  // One of the program's commands, to its end: { code, out, err }.
+  command(...words) {
+    const child = spawn(BINARY, words, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const ran = { code: null, out: '', err: '' };
+    child.stdout.on('data', (chunk) => (ran.out += chunk));
+    child.stderr.on('data', (chunk) => (ran.err += chunk));
+    const timer = setTimeout(() => child.kill('SIGKILL'), PLACED_MS);
+    return new Promise((resolve) =>
+      child.once('close', (code) => {
+        clearTimeout(timer);
+        resolve({ ...ran, code });
+      }),
+    );
+  }
+
+  // A command that proves the cluster's secret, asked of a member.
+  admin(member, ...words) {
+    return this.command(...words, '--url', member.base, '--cluster-secret-file', this.secret);
+  }
+
+  // Starts a member's directory where it is not taken: what it is refused with.
+  async refused(old, ...more) {
+    const peer = ['--peer', old.place.peer, '--cluster-secret-file', this.secret, '--node', old.name];
+    return this.command('--listen', '127.0.0.1:0', '--data', old.data, ...peer, ...more);
+  }
+
+  // A member that has ended is none of ours any longer.
+  forget(old) {
+    this.members = this.members.filter((m) => m !== old);
   }
 
   // Until the ring, as every member that lives tells it, is as `fits` wants it.
@@ -70,6 +110,17 @@ export class Cluster {
       await pause(200);
     }
     throw new Error(`the ring does not become what it should be: ${JSON.stringify(rings.map((r) => r.body))}`);
+  }
+
+  // How the ring is doing, as that member tells it, once it is as it should be.
+  async status(member, fits) {
+    const until = Date.now() + PLACED_MS;
+    for (;;) {
+      const { status, body } = await member.ask('GET', '/v1/ring/status');
+      if (status === 200 && fits(body)) return body;
+      if (Date.now() > until) throw new Error(`the ring does not come to be so: ${JSON.stringify(body)}`);
+      await pause(100);
+    }
   }
 
   // Until all are up where they are now, each partition has three replicas, and each member leads something; and nothing

@@ -1,12 +1,12 @@
 // What a member is refused with at its start: a sentence each, and nothing is changed.
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { BINARY, Server } from '../http/server.mjs';
-import { Cluster } from './members.mjs';
+import { Cluster, freePort } from './members.mjs';
 
 const cluster = new Cluster();
 const dir = mkdtempSync(join(tmpdir(), 'ringhold-refusals-'));
@@ -31,7 +31,7 @@ function refused(args, sentence) {
 }
 
 const member = (secret = cluster.secret) => ['--peer', '127.0.0.1:1', '--cluster-secret-file', secret];
-const PEER = ['--peer', '127.0.0.1:47481'];
+const PEER = ['--peer', `127.0.0.1:${await freePort()}`];
 
 test('a member needs a secret', () => {
   refused([...PEER, '--cluster-init'], /needs --cluster-secret-file/);
@@ -80,4 +80,53 @@ test('a member serves no directory of an instance alone, nor an instance alone a
   assert.equal(without.status, 1);
   assert.match(without.stderr, /is a cluster member's/);
   rmSync(other.dir, { recursive: true, force: true });
+});
+
+test('the directory of another cluster does not join', async () => {
+  const other = new Cluster();
+  const gone = await other.found('o1');
+  await gone.stop();
+  const joins = await cluster.refused(gone, '--join', `127.0.0.1:${first.port}`);
+  assert.equal(joins.code, 1, joins.err);
+  assert.match(joins.err, /is the data directory of another cluster's member/);
+  rmSync(other.dir, { recursive: true, force: true });
+});
+
+test('a cluster keeps the size that it was made with', async () => {
+  const args = [...PEER, '--cluster-secret-file', cluster.secret, '--join', `127.0.0.1:${first.port}`];
+  refused([...args, '--partitions', '16'], /has 8 partitions, for good, and --partitions says 16/);
+  refused([...args, '--replicas', '5'], /has 3 replicas of each partition, for good, and --replicas says 5/);
+  const again = new Cluster({ partitions: 2 });
+  const gone = await again.found();
+  await gone.stop();
+  const other = await again.refused(gone, '--partitions', '4');
+  assert.match(other.err, /has 2 partitions, for good, and --partitions says 4/);
+  const same = await again.start('n1', ['--partitions', '2', '--replicas', '3', '--cluster-init']);
+  await again.settled((ring) => ring.partition_count === 2, [same]);
+  await again.stop();
+});
+
+test('a copy of a member\'s directory is no member', async () => {
+  const copy = { name: 'n1', data: join(dir, 'copy'), place: await cluster.place() };
+  cpSync(first.data, copy.data, { recursive: true });
+  const moved = await cluster.refused(copy);
+  assert.equal(moved.code, 1, moved.err);
+  assert.match(moved.err, /is a copy of a member's data directory.*remove the file named place/);
+  rmSync(join(copy.data, 'place'));
+  const twin = await cluster.refused(copy);
+  assert.equal(twin.code, 1, twin.err);
+  assert.match(twin.err, new RegExp(`a member with the identity of .* runs at ${first.place.peer}`));
+  assert.equal((await first.ask('GET', '/readyz')).status, 200);
+});
+
+test('backup and restore are for an instance alone', async () => {
+  const alone = await Server.start({ data: join(dir, 'alone-2') });
+  await alone.stop();
+  const file = join(dir, 'backup');
+  assert.equal((await cluster.command('backup', file, '--data', alone.data)).code, 0);
+  for (const words of [['backup', join(dir, 'none')], ['restore', file]]) {
+    const refusal = await cluster.command(...words, '--data', first.data);
+    assert.equal(refusal.code, 1);
+    assert.match(refusal.err, /is a cluster member's.*for an instance alone/);
+  }
 });

@@ -76,17 +76,25 @@ void world_commit(struct world *w, const struct step *step)
 
 void world_apply(struct world *w, enum step_kind kind, unsigned partition, uint64_t member)
 {
-    world_commit(w, &(struct step){kind, w->table.epoch, member, partition, {{0}, {0}, {0}, 0}});
+    world_commit(
+        w, &(struct step){
+               .kind = kind, .epoch = w->table.epoch, .member = member, .partition = partition});
 }
 
 void world_join(struct world *w, uint64_t id, unsigned weight)
 {
-    world_commit(w, &(struct step){STEP_JOIN, w->table.epoch, id, 0, facts_of(id, weight)});
+    world_commit(w, &(struct step){.kind = STEP_JOIN,
+                                   .epoch = w->table.epoch,
+                                   .member = id,
+                                   .facts = facts_of(id, weight)});
 }
 
 void world_weigh(struct world *w, uint64_t id, unsigned weight)
 {
-    world_commit(w, &(struct step){STEP_CHANGE, w->table.epoch, id, 0, facts_of(id, weight)});
+    world_commit(w, &(struct step){.kind = STEP_CHANGE,
+                                   .epoch = w->table.epoch,
+                                   .member = id,
+                                   .facts = facts_of(id, weight)});
 }
 
 bool world_is_dead(const struct world *w, uint64_t id)

@@ -4,7 +4,11 @@
 #include <criterion/criterion.h>
 
 static struct report_group groups[] = {
-    {.partition = 0, .settled = true, .caught_up_count = 2, .caught_up = {7, UINT64_MAX}},
+    {.partition = 0,
+     .settled = true,
+     .last = 90,
+     .replica_count = 2,
+     .replicas = {{7, 90, 0, 0}, {UINT64_MAX, 0, UINT64_MAX, 1}}},
     {.partition = PARTITIONS_MAX - 1, .settled = false},
 };
 
@@ -39,6 +43,11 @@ Test(ask, a_report_comes_back_as_it_was_written)
     comes_back(&ask);
     ask.report.group_count = 0;
     comes_back(&ask);
+}
+
+Test(ask, a_question_for_a_members_standing_comes_back_as_it_was_written)
+{
+    comes_back(&(struct ask){.kind = ASK_STANDING, .member = UINT64_MAX - 1});
 }
 
 Test(ask, a_command_comes_back_as_it_was_written)
@@ -80,13 +89,20 @@ Test(ask, a_report_of_what_cannot_be_is_refused)
 Test(ask, an_answer_comes_back_as_it_was_written)
 {
     struct arena arena = ARENA_EMPTY;
-    struct answer answer = {ANSWER_DONE, TEXT("a table"), TEXT("a seed"), TEXT_ABSENT}, back;
+    struct answer answer = {.kind = ANSWER_DONE,
+                            .table = TEXT("a table"),
+                            .seed = TEXT("a seed"),
+                            .standing = {3, 1500, 1}},
+                  back;
     struct text bytes = answer_encode(&answer, &arena);
     cr_assert(answer_decode(bytes, &back));
     cr_expect_eq(back.kind, ANSWER_DONE);
     cr_expect(text_equal(back.table, answer.table));
     cr_expect(text_equal(back.seed, answer.seed));
     cr_expect_not(text_given(back.words));
+    cr_expect_eq(back.standing.held, 3);
+    cr_expect_eq(back.standing.copied, 1500);
+    cr_expect_eq(back.standing.stuck, 1);
     for (size_t len = 0; len < bytes.len; len++) {
         cr_expect_not(answer_decode((struct text){bytes.at, len}, &back));
     }

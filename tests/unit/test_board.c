@@ -180,3 +180,25 @@ Test(board, a_file_that_is_no_board_is_refused_in_a_sentence)
     cr_expect_not_null(strstr(why, "cannot be read"));
     stage_close(&s);
 }
+
+Test(board, goes_on_with_another_table_once_the_others_are_lost)
+{
+    static const unsigned char UUID[CLUSTER_UUID_BYTES] = {2};
+    struct stage s;
+    stage_open(&s);
+    found(&s);
+    join(&s, 1, 3);
+    struct table *before = arena_alloc(&s.arena, sizeof *before);
+    struct table *after = arena_alloc(&s.arena, sizeof *after);
+    cr_assert(board_copy(s.board, before));
+    table_recover(before, UUID, OURS, after);
+    apply(&s, board_recovered(after, &s.arena), 4);
+    cr_expect_null(board_refusal(s.board));
+    cr_assert(board_copy(s.board, before));
+    cr_expect_eq(before->epoch, 3);
+    cr_expect_eq(before->member_count, 1);
+    cr_expect_arr_eq(before->uuid, UUID, sizeof UUID);
+    apply(&s, board_recovered(after, &s.arena), 5);
+    cr_expect_not_null(board_refusal(s.board), "the epoch does not go back");
+    stage_close(&s);
+}

@@ -231,6 +231,47 @@ Test(config, backup_and_restore_need_their_file)
     refused("backup /a /b", NULL, "/b is not an argument");
 }
 
+Test(config, what_is_asked_of_a_cluster_is_read)
+{
+    cr_assert(read_words("leave", NULL), "%s", why);
+    cr_expect_eq(command, CONFIG_LEAVE);
+    cr_expect_str_eq(config.member, "");
+    cr_expect_str_eq(config.url, "http://127.0.0.1:7480");
+    cr_expect_not(config.force || config.no_wait || config.json);
+    cr_assert(read_words("leave --force n1 --no-wait --cluster-secret-file /s", NULL), "%s", why);
+    cr_expect_str_eq(config.member, "n1");
+    cr_expect(config.force && config.no_wait);
+    cr_assert(read_words("replace n1 n2 --url http://h:1", NULL), "%s", why);
+    cr_expect_eq(command, CONFIG_REPLACE);
+    cr_expect_str_eq(config.successor, "n2");
+    cr_expect_str_eq(config.url, "http://h:1");
+    cr_assert(read_words("ring --json --url=http://h:1", NULL), "%s", why);
+    cr_expect_eq(command, CONFIG_RING);
+    cr_expect(config.json);
+    cr_assert(read_words("recover --data /d --force", NULL), "%s", why);
+    cr_expect_eq(command, CONFIG_RECOVER);
+    cr_expect(config.force);
+}
+
+Test(config, what_cannot_be_asked_of_a_cluster_is_refused)
+{
+    refused("replace", NULL, "replace needs an OLD, as in: ringhold replace OLD [NEW].");
+    refused("replace a b c", NULL, "c is not an argument");
+    refused("leave a/b", NULL, "a/b is no member's name");
+    refused("leave --url h:1", NULL, "--url must be http://HOST:PORT");
+    refused("leave --url", NULL, "--url needs a value: URL");
+    refused("ring --force", NULL, "--force says nothing to ring");
+    refused("--force", NULL, "--force says nothing to serve");
+    refused("leave --force=yes", NULL, "--force=yes is not an argument");
+    refused("leave --json", NULL, "--json says nothing to leave");
+}
+
+Test(config, an_option_is_nothing_that_the_environment_says)
+{
+    cr_assert(read_words("leave", "RINGHOLD_FORCE=true"), "%s", why);
+    cr_expect_not(config.force);
+}
+
 Test(config, a_cluster_is_told_by_its_flags)
 {
     cr_assert(

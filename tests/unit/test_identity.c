@@ -57,6 +57,21 @@ Test(identity, what_cannot_be_read_is_said_so)
     }
 }
 
+Test(identity, marks_are_set_and_taken_away)
+{
+    static const enum identity_mark MARKS[] = {MARK_LEFT, MARK_RECOVERING};
+    for (size_t i = 0; i < 2; i++) {
+        cr_expect_not(identity_marked(dir, MARKS[i]));
+        cr_assert(identity_mark(dir, MARKS[i], true, why), "%s", why);
+        cr_expect(identity_marked(dir, MARKS[i]));
+        cr_expect_not(identity_marked(dir, MARKS[1 - i]));
+        cr_assert(identity_mark(dir, MARKS[i], false, why), "%s", why);
+        cr_assert(identity_mark(dir, MARKS[i], false, why), "once more, and %s", why);
+        cr_expect_not(identity_marked(dir, MARKS[i]));
+    }
+    cr_expect_not(identity_mark("/nowhere/at/all", MARK_LEFT, true, why));
+}
+
 Test(identity, a_secret_ends_before_its_last_line_end)
 {
     char secret[PEER_SECRET_BYTES_MAX + 1];

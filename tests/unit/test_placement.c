@@ -183,6 +183,48 @@ Test(placement, the_last_that_is_not_joining_or_leaving_does_not_leave)
     world_free(w);
 }
 
+Test(placement, who_is_to_leave_enough_behind_stays_where_too_few_would_be_left)
+{
+    struct world *w = world_make(4, 3, 1);
+    for (uint64_t id = 2; id <= 4; id++) {
+        world_join(w, id, 100);
+        struct step leave = step_now(w, STEP_LEAVE, 0, 2);
+        leave.enough = true;
+        cr_expect_eq(try_step(w, leave) == NULL, id == 2, "a member that never came up may go");
+        if (id == 2) {
+            world_apply(w, STEP_DROP, 0, 2);
+            world_join(w, id, 100);
+        }
+        world_apply(w, STEP_UP, 0, id);
+    }
+    struct step leave = step_now(w, STEP_LEAVE, 0, 2);
+    leave.enough = true;
+    world_apply(w, STEP_DOWN, 0, 4);
+    leave.epoch = w->table.epoch;
+    cr_expect_not_null(try_step(w, leave), "who is down cannot take anything over");
+    world_apply(w, STEP_UP, 0, 4);
+    leave.epoch = w->table.epoch;
+    cr_expect_null(try_step(w, leave));
+    world_free(w);
+}
+
+Test(placement, a_successor_is_another_member_that_is_active)
+{
+    struct world *w = world_with(MEMBER_ACTIVE);
+    struct step leave = step_now(w, STEP_LEAVE, 0, 1);
+    static const uint64_t WRONG[] = {1, 3, 4};
+    world_join(w, 4, 100);
+    leave.epoch = w->table.epoch;
+    for (size_t i = 0; i < sizeof WRONG / sizeof WRONG[0]; i++) {
+        leave.successor = WRONG[i];
+        cr_expect_not_null(try_step(w, leave), "member %llu", (unsigned long long)WRONG[i]);
+    }
+    leave.successor = 2;
+    cr_expect_null(try_step(w, leave));
+    cr_expect_eq(w->table.members[0].successor, 2);
+    world_free(w);
+}
+
 Test(placement, who_holds_a_replica_is_not_dropped)
 {
     struct world *w = world_with(MEMBER_ACTIVE);

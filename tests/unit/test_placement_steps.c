@@ -216,6 +216,35 @@ Test(placement_steps, of_two_that_go_the_one_that_is_dead_goes_first)
 
 /* ---- members that go ---------------------------------------------------------------------------------------------- */
 
+Test(placement_steps, a_successor_takes_the_places_of_who_leaves_and_no_others)
+{
+    enum { LEAVER = 2, OTHER = 8, SUCCESSOR = 9 };
+    struct world *w = settled(16, 3, 6);
+    world_kill(w, LEAVER);
+    world_step(w);
+    for (uint64_t id = OTHER; id <= SUCCESSOR; id++) {
+        world_join(w, id, 100);
+        world_apply(w, STEP_UP, 0, id);
+    }
+    world_commit(w, &(struct step){.kind = STEP_LEAVE,
+                                   .epoch = w->table.epoch,
+                                   .member = LEAVER,
+                                   .successor = SUCCESSOR,
+                                   .enough = true});
+    struct table *before = malloc(sizeof *before);
+    *before = w->table;
+    world_settle(w);
+    cr_expect_eq(table_find(&w->table, LEAVER), -1);
+    cr_expect_geq(world_load(w, SUCCESSOR), 16 * 3 / 7);
+    for (unsigned p = 0; p < w->table.partition_count; p++) {
+        cr_expect(table_slot(&w->table.partitions[p], SUCCESSOR) == NULL ||
+                      table_slot(&before->partitions[p], LEAVER) != NULL,
+                  "partition %u", p);
+    }
+    free(before);
+    world_free(w);
+}
+
 Test(placement_steps, partitions_wait_until_the_table_says_who_is_up)
 {
     struct world *w = settled(16, 3, 3);

@@ -89,6 +89,8 @@ Test(steering, the_next_change_of_group_0)
         {"aaal", "vvvv", "demote 4"},
         {"aal", "vvv", "demote 3"},
         {"aal", "vvs", "demote 2"},
+        {"laa", "vvv", "demote 1"}, /* it may be dead, and then two that live must agree on it */
+        {"laa", "svv", "demote 3"},
         {"aa-", "vsv", "demote 3"},
         {"aa-", "vss", "remove 3"},
         {"aa-", "vsp", "nothing"},

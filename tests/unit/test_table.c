@@ -310,7 +310,11 @@ Test(table, a_table_comes_back_from_its_encoding_at_every_step_of_its_life)
         expect_to_survive(&w->table, &arena);
         arena_clear(&arena);
     }
-    world_apply(w, STEP_LEAVE, 0, 1);
+    world_commit(w, &(struct step){.kind = STEP_LEAVE,
+                                   .epoch = w->table.epoch,
+                                   .member = 1,
+                                   .successor = 2 * UINT64_C(0x9e3779b97f4a7c15)});
+    expect_to_survive(&w->table, &arena);
     while (world_step(w) > 0) {
         expect_to_survive(&w->table, &arena);
         arena_clear(&arena);
@@ -476,4 +480,26 @@ Test(table, cut_lengthened_or_false_bytes_are_no_step)
     step.facts.weight = 0;
     cr_expect_not(step_decode(step_encode(&step, &arena), &step), "facts that nobody may say");
     arena_free(&arena);
+}
+
+Test(table, what_one_member_recovers_is_its_own_alone)
+{
+    struct world *w = world_make(16, 3, 1);
+    struct table *after = malloc(sizeof *after);
+    for (uint64_t id = 2; id <= 5; id++) {
+        world_join(w, id, 100);
+    }
+    world_settle(w);
+    table_recover(&w->table, (const unsigned char *)"another-cluster!", 3, after);
+    cr_expect_null(table_check(after), "%s", table_check(after));
+    cr_expect_eq(after->epoch, w->table.epoch + 1);
+    cr_expect_eq(after->member_count, 1);
+    cr_expect_eq(after->members[0].id, 3);
+    cr_expect_str_eq(after->members[0].facts.name, "node-3");
+    for (unsigned p = 0; p < 16; p++) {
+        cr_expect_eq(after->partitions[p].leader, 3);
+        cr_expect_eq(after->partitions[p].changed, after->epoch);
+    }
+    free(after);
+    world_free(w);
 }

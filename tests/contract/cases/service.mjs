@@ -20,6 +20,18 @@ function ring(t) {
     const other = await api.call('lookupRing', { query: { name: `${order}~jobs` }, expect: 200 });
     same(other.body.hash, body.hash, 'the hash');
   });
+  t('getRingStatus tells how the ring is doing', async (api) => {
+    const { body } = await api.call('getRingStatus', { expect: 200 });
+    const [member] = body.members;
+    const group = { leader: member.name, replicas: [{ member: member.name, role: 'voter', behind: 0 }] };
+    same(body.table, group, 'the group of the table');
+    same(body.partitions, [{ id: 0, ...group }], 'partitions');
+    same(body.moves, [], 'moves');
+    const { text, headers } = await api.call('getRingStatus', { query: { format: 'text' }, expect: 200 });
+    check(headers['content-type'].startsWith('text/plain'), `Content-Type is ${headers['content-type']}`);
+    check(text.includes(member.id) && text.includes('PARTITION'), text);
+    await api.call('getRingStatus', { query: { format: 'xml' }, expect: '400 invalid-parameter' });
+  });
 }
 
 function health(t) {
