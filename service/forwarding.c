@@ -1,6 +1,7 @@
 #include "service/forwarding.h"
 
 #include "handlers/problem.h"
+#include "handlers/redirect.h"
 #include "service/answer.h"
 #include "service/cluster/cluster.h"
 #include "service/cluster/proxy.h"
@@ -11,10 +12,11 @@
 #include <stdio.h>
 
 enum {
-    TRIES_MAX = 3,         /* that reached somebody */
-    PAUSE_MS = 50,         /* until the owner is looked for again */
-    PATIENCE_MS = 5000,    /* how long an owner is looked for */
-    ANSWER_MS_MAX = 10000, /* beside what the client itself waits */
+    TRIES_MAX = 3,          /* that reached somebody */
+    PAUSE_MS = 50,          /* until the owner is looked for again */
+    PATIENCE_MS = 5000,     /* how long an owner is looked for */
+    ANSWER_MS_MAX = 10000,  /* beside what the client itself waits */
+    STALE_ANSWER_MS = 1000, /* the same of a stale read: the next one may know as well */
     TOPIC_BYTES = 24,
     FIELDS_MAX = 16
 };
@@ -28,6 +30,7 @@ struct forwarding {
     bool sent; /* else PAUSED */
     bool cancelled;
     int tries;
+    unsigned asked;     /* stale: how many holders of a replica have been asked */
     int64_t give_up_us; /* when no owner is looked for any more */
     atomic_int meeting;
     struct cluster_owner owner;
@@ -36,6 +39,17 @@ struct forwarding {
 };
 
 static void again(struct call *call);
+
+static bool is_stale(const struct call *call)
+{
+    return call->x.consistency == CONSISTENCY_STALE;
+}
+
+/* Whether the last one that was asked was taken for the owner. */
+static bool asked_owner(const struct call *call)
+{
+    return !is_stale(call) || call->forwarding->asked == 1;
+}
 
 /* ---- ending ------------------------------------------------------------------------------------------------------- */
 
@@ -135,6 +149,18 @@ static bool park_until(struct call *call, int64_t wait_ms)
     return false;
 }
 
+/* The call begins anew, to be answered here; a list goes on with the partition whose turn it is. */
+static void begin_here(struct call *call)
+{
+    call->forwarding = NULL;
+    call->state = CALL_STEPPING;
+    if (call->gather != NULL) {
+        gathering_go_on(call);
+    } else {
+        call_begin(call);
+    }
+}
+
 static void pause_call(struct call *call)
 {
     struct forwarding *forwarding = call->forwarding;
@@ -186,7 +212,7 @@ static void send_it(struct call *call)
     struct forwarding *forwarding = call->forwarding;
     struct topic topic = topic_of(forwarding);
     const struct exchange *x = &call->x;
-    int64_t answer_ms = x->wait_ms + ANSWER_MS_MAX;
+    int64_t answer_ms = x->wait_ms + (is_stale(call) ? STALE_ANSWER_MS : ANSWER_MS_MAX);
     forwarding->forward = (struct forward){.base = forwarding->owner.url,
                                            .method = method_name(x->request.method),
                                            .target = x->request.target,
@@ -207,6 +233,14 @@ static void send_it(struct call *call)
 
 /* ---- going on ----------------------------------------------------------------------------------------------------- */
 
+/* Who was taken for the owner is not; perhaps this one is. */
+static void hint(struct call *call, struct text owner)
+{
+    if (asked_owner(call)) {
+        cluster_hint(call->engine->cluster, call->x.partition, owner);
+    }
+}
+
 static void look_at_outcome(struct call *call)
 {
     struct forwarding *forwarding = call->forwarding;
@@ -214,17 +248,17 @@ static void look_at_outcome(struct call *call)
     switch (forwarding->forward.outcome) {
     case FORWARD_ANSWERED:
         if (answer->status == status_info(STATUS_NOT_OWNER)->http) {
-            cluster_hint(call->engine->cluster, call->x.partition,
-                         answered_field(answer, "Ringhold-Owner"));
+            hint(call, answered_field(answer, "Ringhold-Owner"));
             again(call);
         } else if (call->gather != NULL) {
-            gathering_take(call, answer->status, answer->body);
+            gathering_take(call, answer->status, answer->body,
+                           reading_age_of(answered_field(answer, AGE_HEADER)));
         } else {
             relay(call);
         }
         return;
     case FORWARD_NOT_SENT:
-        cluster_hint(call->engine->cluster, call->x.partition, TEXT_ABSENT);
+        hint(call, TEXT_ABSENT);
         again(call);
         return;
     case FORWARD_UNKNOWN:
@@ -240,24 +274,44 @@ static void look_at_outcome(struct call *call)
     }
 }
 
+/* Whom to ask now. False: nobody, for a while. */
+static bool choose(struct call *call)
+{
+    struct forwarding *forwarding = call->forwarding;
+    struct cluster *cluster = call->engine->cluster;
+    if (forwarding->cancelled) {
+        return false;
+    }
+    if (is_stale(call)) {
+        return cluster_holder_of(cluster, call->x.partition, forwarding->asked++,
+                                 &forwarding->owner);
+    }
+    return forwarding->tries++ < TRIES_MAX &&
+           cluster_owner_of(cluster, call->x.partition, &forwarding->owner) &&
+           !forwarding->owner.self;
+}
+
+/* Asks the next one, or sends the client there. */
 static void again(struct call *call)
 {
     struct forwarding *forwarding = call->forwarding;
     if (partition_serves(call->partition)) { /* an election has made us the owner meanwhile */
-        call->forwarding = NULL;
-        call->state = CALL_STEPPING;
-        call_begin(call);
+        begin_here(call);
         return;
     }
-    bool known = cluster_owner_of(call->engine->cluster, call->x.partition, &forwarding->owner) &&
-                 !forwarding->owner.self;
-    if (known && forwarding->tries < TRIES_MAX && !forwarding->cancelled) {
-        forwarding->tries++;
+    bool chosen = choose(call);
+    if (chosen && call->gather == NULL && redirect_preferred(&call->x)) {
+        redirect_respond(&call->x, text_of(forwarding->owner.url));
+        call->state = CALL_ANSWERED;
+    } else if (chosen) {
         send_it(call);
-        return;
+    } else if (reading_last_resort(call)) {
+        begin_here(call);
+    } else {
+        forwarding->tries = 0; /* whoever is known after a pause is asked anew */
+        forwarding->asked = 0;
+        pause_call(call);
     }
-    forwarding->tries = 0; /* whoever is known after a pause is asked anew */
-    pause_call(call);
 }
 
 void forwarding_go_on(struct call *call)
@@ -280,6 +334,10 @@ void forwarding_go_on(struct call *call)
 
 void forwarding_begin(struct call *call)
 {
+    if (call->gone) { /* nobody to tell, and it cannot be parked */
+        call_end_with(call, STATUS_NO_LEADER);
+        return;
+    }
     struct forwarding *forwarding = arena_zalloc(&call->arena, 1, sizeof *forwarding);
     if (forwarding == NULL) {
         call_end_with(call, STATUS_OUT_OF_MEMORY);

@@ -3,6 +3,7 @@
  *
  *     STEP    a change of the table: the step, made for no epoch in particular. Any member takes it to group 0's leader's
  *             attention by saying who that is; the leader answers when the step is committed.
+ *     PULSE   how far the groups are that the asked member leads (freshness.h); it answers in its own form.
  *     REPORT  what a member has seen, to group 0's leader, twice a second: that it lives, and the groups it leads.
  *
  * Layout: one byte of version, one of kind, then the kind's own; numbers and ids big-endian (wire.h).
@@ -17,7 +18,7 @@
 
 enum { ASK_VERSION = 1 };
 
-enum ask_kind { ASK_STEP = 1, ASK_REPORT = 2 };
+enum ask_kind { ASK_STEP = 1, ASK_REPORT = 2, ASK_PULSE = 3 };
 
 /* A group as its leader sees it. */
 struct report_group {

@@ -112,6 +112,10 @@ static void turn(struct cluster *cluster)
     seats_settle(cluster);
     routes_follow(cluster);
     steer_groups(cluster);
+    if (now_us - cluster->pulsed_us >= (int64_t)CLUSTER_PULSE_MS * 1000) {
+        cluster->pulsed_us = now_us;
+        pulse_ask(cluster);
+    }
     if (now_us - cluster->reported_us >= (int64_t)CLUSTER_REPORT_MS * 1000) {
         cluster->reported_us = now_us;
         if (cluster->table.epoch != 0) {

@@ -59,6 +59,10 @@ struct cluster_owner {
 };
 /* The best guess. False: nobody is known to lead it now, which an election ends within seconds. */
 bool cluster_owner_of(struct cluster *cluster, int64_t partition, struct cluster_owner *ret);
+/* Whom else to ask where any replica will do: of those that hold one elsewhere the nth, the leader first. False: there are
+   no more. */
+bool cluster_holder_of(struct cluster *cluster, int64_t partition, unsigned nth,
+                       struct cluster_owner *ret);
 /* What an answer 421 said; forgotten when the table or a leader changes. */
 void cluster_hint(struct cluster *cluster, int64_t partition, struct text name);
 

@@ -6,6 +6,7 @@
  *     cluster_seats.c   the partitions that are held here: opened and closed as the table says
  *     cluster_steer.c   as leader of a group: its membership is made what the table says; reports
  *     cluster_council.c as leader of group 0: steps are taken in, and placed
+ *     cluster_pulse.c   how fresh the replicas are that are led elsewhere
  *     cluster_routes.c  who owns what, for the other threads
  *
  * Everything belongs to the loop's thread but what cluster_routes.c guards.
@@ -22,8 +23,10 @@
 
 enum {
     CLUSTER_PATH_BYTES = 1280,
-    CLUSTER_TURN_MS = 100,       /* how often the table is looked at */
-    CLUSTER_REPORT_MS = 500,     /* how often a member reports */
+    CLUSTER_TURN_MS = 100,   /* how often the table is looked at */
+    CLUSTER_REPORT_MS = 500, /* how often a member reports */
+    CLUSTER_PULSE_MS =
+        250, /* how often the leaders of what is held here are asked how far they are */
     CLUSTER_SILENT_MS = 3000,    /* a member that was not heard of for so long is down */
     CLUSTER_REOPEN_MS = 1000,    /* after a replica had to stop */
     CLUSTER_HAND_OVER_MS = 5000, /* after who should lead did not come to: it may be gone */
@@ -77,6 +80,8 @@ struct cluster {
     int64_t leads_since_us; /* group 0; 0: it does not */
     uv_timer_t timer;
     int64_t reported_us;
+    int64_t pulsed_us;
+    uint64_t pulsing[MEMBERS_MAX]; /* members that are asked for their pulse now; 0: a free place */
     bool stopping;
     struct errand *stop; /* who waits for all to be closed */
     int open_parts;      /* seats that are being closed */
@@ -128,6 +133,10 @@ void council_serve(void *context, struct control *control, const struct control_
 void council_turn(struct cluster *cluster);
 /* What this member itself has to say. */
 void council_take(struct cluster *cluster, const struct ask *ask);
+
+/* cluster_pulse.c: asks those who lead what is held here, and answers who asks. */
+void pulse_ask(struct cluster *cluster);
+void pulse_answer(struct cluster *cluster, struct control *control);
 
 /* cluster_routes.c */
 void routes_publish(struct cluster *cluster);

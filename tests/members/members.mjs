@@ -17,11 +17,12 @@ async function freePort() {
 }
 
 export class Cluster {
-  constructor({ partitions = 8 } = {}) {
+  constructor({ partitions = 8, replicas = 3 } = {}) {
     this.dir = mkdtempSync(join(tmpdir(), 'ringhold-members-'));
     this.secret = join(this.dir, 'secret');
     writeFileSync(this.secret, 'a secret that only these members know\n');
     this.partitions = partitions;
+    this.replicas = replicas;
     this.members = [];
   }
 
@@ -41,7 +42,8 @@ export class Cluster {
   }
 
   found(name = 'n1') {
-    return this.start(name, ['--cluster-init', '--partitions', String(this.partitions), '--replicas', '3']);
+    const sizes = ['--partitions', String(this.partitions), '--replicas', String(this.replicas)];
+    return this.start(name, ['--cluster-init', ...sizes]);
   }
 
   join(name) {
@@ -68,11 +70,11 @@ export class Cluster {
     throw new Error(`the ring does not become what it should be: ${JSON.stringify(rings.map((r) => r.body))}`);
   }
 
-  // Until all are up where they are now, each partition has three replicas, and each member leads something.
+  // Until all are up where they are now, each partition has its replicas, and each member leads something.
   placed() {
     const whole = (ring) =>
       this.members.every((m) => ring.members.some((r) => r.name === m.name && r.url === m.base && r.state === 'active')) &&
-      ring.partitions.every((p) => p.replicas.length === 3) &&
+      ring.partitions.every((p) => p.replicas.length === this.replicas) &&
       new Set(ring.partitions.map((p) => p.owner)).size === this.members.length;
     return this.settled(whole);
   }

@@ -41,6 +41,18 @@ Test(ask, a_report_comes_back_as_it_was_written)
     comes_back(&ask);
 }
 
+Test(ask, a_question_for_the_pulse_is_nothing_but_that)
+{
+    struct arena arena = ARENA_EMPTY;
+    struct ask ask = {.kind = ASK_PULSE};
+    comes_back(&ask);
+    struct text bytes = ask_encode(&ask, &arena);
+    struct text longer = arena_format(&arena, "%.*s+", (int)bytes.len, bytes.at);
+    cr_expect_eq(longer.len, bytes.len + 1);
+    cr_expect_not(ask_decode(longer, &arena, &ask));
+    arena_free(&arena);
+}
+
 Test(ask, a_report_of_what_cannot_be_is_refused)
 {
     struct arena arena = ARENA_EMPTY;
