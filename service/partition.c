@@ -81,7 +81,7 @@ bool partition_serves(struct partition *partition)
         return true;
     }
     pthread_rwlock_rdlock(&partition->gate);
-    bool serves = partition->hosted != NULL && hosted_leads(partition->hosted);
+    bool serves = partition->hosted != NULL && hosted_serves(partition->hosted);
     pthread_rwlock_unlock(&partition->gate);
     return serves;
 }
@@ -94,7 +94,7 @@ struct stamp partition_now(struct partition *partition)
 static struct partition_copy copy_of(struct hosted *hosted)
 {
     struct hosted_copy copy = hosted_copy(hosted);
-    int64_t age_us = copy.leads   ? 0
+    int64_t age_us = copy.serves  ? 0
                      : copy.known ? clock_monotonic_us() - copy.as_of_us
                                   : AGE_UNKNOWN;
     return (struct partition_copy){true, copy.votes, age_us, copy.now};

@@ -364,6 +364,12 @@ bool hosted_leads(struct hosted *hosted)
     return atomic_load(&hosted->leads);
 }
 
+bool hosted_serves(struct hosted *hosted)
+{
+    int64_t silent_us = clock_monotonic_us() - uvloop_handled_us(hosted->loop);
+    return hosted_leads(hosted) && silent_us < (int64_t)REPLICA_ELECTION_MS * 1000;
+}
+
 uint64_t hosted_leader(struct hosted *hosted)
 {
     return atomic_load(&hosted->leader);
@@ -380,14 +386,15 @@ void hosted_note_state(struct hosted *hosted)
 
 struct hosted_copy hosted_copy(struct hosted *hosted)
 {
-    struct hosted_copy copy = {.leads = hosted_leads(hosted), .votes = atomic_load(&hosted->votes)};
+    struct hosted_copy copy = {.serves = hosted_serves(hosted),
+                               .votes = atomic_load(&hosted->votes)};
     pthread_mutex_lock(&hosted->mu);
     struct stamp seen = {hosted->counters.wall_ms, hosted->counters.lease_ms};
     copy.known = hosted->freshness.known;
     copy.as_of_us = hosted->freshness.as_of_us;
     copy.now = freshness_clock(&hosted->freshness, seen, hosted->due);
     pthread_mutex_unlock(&hosted->mu);
-    if (copy.leads) {
+    if (copy.serves) {
         copy.now = clock_now(hosted->place.clock);
     }
     return copy;

@@ -54,14 +54,17 @@ void hosted_close(struct hosted *hosted, void (*closed)(void *context), void *co
  */
 MUST_CHECK enum status hosted_submit(struct hosted *hosted, struct job *job);
 
-/* Whether this node leads, and has all that was committed before it did: its state may be read. */
+/* Whether this node leads, and has all that was committed before it did. */
 bool hosted_leads(struct hosted *hosted);
+/* The same, and it has looked since then at what the others sent, not longer ago than they wait before they elect another:
+   its state may be read. A process that was stopped does not know what has happened meanwhile. */
+bool hosted_serves(struct hosted *hosted);
 /* The node that leads, as far as is known here; 0: none. */
 uint64_t hosted_leader(struct hosted *hosted);
 /* What reads that may be old need to know of the replica here. */
 struct hosted_copy {
-    bool leads; /* no older than what any other read here is answered from */
-    bool known; /* since when, at most, the leader has been ahead of it: */
+    bool serves; /* no older than what any other read here is answered from */
+    bool known;  /* since when, at most, the leader has been ahead of it: */
     int64_t as_of_us;
     bool votes;       /* it had caught up with the group when it last heard of it */
     struct stamp now; /* the time to read it by */
