@@ -29,6 +29,7 @@ static const struct option long_options[] = {
     {"data-bytes", required_argument, NULL, 'd'},
     {"batch", required_argument, NULL, 'b'},
     {"seed", required_argument, NULL, 'r'},
+    {"consistency", required_argument, NULL, 'o'},
     {"sequential", no_argument, NULL, 's'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
@@ -46,7 +47,8 @@ static void print_help(void)
            "  --sequential     take the keys in turn, not at random\n"
            "  --data-bytes N   of a session's data, a value, a message's body (200)\n"
            "  --batch N        messages in a request (1)\n"
-           "  --seed N         of the random choices (1)\n\nmodes:\n");
+           "  --seed N         of the random choices (1)\n"
+           "  --consistency C  of session-get: leader, strong, stale\n\nmodes:\n");
     const struct protocol *protocol;
     for (unsigned i = 0; (protocol = protocol_at(i)) != NULL; i++) {
         printf("  %-12s %s\n", protocol->name, protocol->summary);
@@ -100,6 +102,9 @@ static void set_option(struct options *options, int letter, const char *name)
         break;
     case 'r':
         workload->random = number(name, optarg, 1, 1000000000);
+        break;
+    case 'o':
+        workload->consistency = optarg;
         break;
     case 's':
         workload->sequential = true;

@@ -22,13 +22,14 @@ enum { STEPS_MAX = 3 };
 /* What the command line asks for, and what the clients of one run share. */
 struct workload {
     unsigned port;
-    const char *name;    /* of the queue, or the prefix of keys and locks */
-    unsigned keys;       /* how many keys there are */
-    bool sequential;     /* each key once in turn, rather than at random */
-    unsigned data_bytes; /* of a session's data, a value, a message's body */
-    unsigned batch;      /* messages in a request */
-    uint64_t next_key;   /* advances when sequential */
-    uint64_t random;     /* state of workload_random */
+    const char *name;        /* of the queue, or the prefix of keys and locks */
+    unsigned keys;           /* how many keys there are */
+    bool sequential;         /* each key once in turn, rather than at random */
+    unsigned data_bytes;     /* of a session's data, a value, a message's body */
+    unsigned batch;          /* messages in a request */
+    const char *consistency; /* of a read; NULL: it does not say */
+    uint64_t next_key;       /* advances when sequential */
+    uint64_t random;         /* state of workload_random */
 };
 
 /* The bytes of a request; they live in the client and stay as they are until its next prepare. */
