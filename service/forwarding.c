@@ -247,7 +247,11 @@ static void look_at_outcome(struct call *call)
     const struct proxy_answer *answer = &forwarding->forward.answer;
     switch (forwarding->forward.outcome) {
     case FORWARD_ANSWERED:
-        if (answer->status == status_info(STATUS_NOT_OWNER)->http) {
+        if (answer->status == status_info(STATUS_NOT_OWNER)->http &&
+            text_given(answered_field(answer, "Ringhold-Routing-Key"))) {
+            call->forwarding = NULL;
+            call_follow(call, answered_field(answer, "Ringhold-Routing-Key"));
+        } else if (answer->status == status_info(STATUS_NOT_OWNER)->http) {
             hint(call, answered_field(answer, "Ringhold-Owner"));
             again(call);
         } else if (call->gather != NULL) {
@@ -291,6 +295,12 @@ static bool choose(struct call *call)
            !forwarding->owner.self;
 }
 
+/* A list is gathered here, and who asks at the owner for what has moved would be sent back to where it was. */
+static bool may_redirect(const struct call *call)
+{
+    return call->gather == NULL && !text_given(call->moved_to) && redirect_preferred(&call->x);
+}
+
 /* Asks the next one, or sends the client there. */
 static void again(struct call *call)
 {
@@ -300,7 +310,7 @@ static void again(struct call *call)
         return;
     }
     bool chosen = choose(call);
-    if (chosen && call->gather == NULL && redirect_preferred(&call->x)) {
+    if (chosen && may_redirect(call)) {
         redirect_respond(&call->x, text_of(forwarding->owner.url));
         call->state = CALL_ANSWERED;
     } else if (chosen) {

@@ -192,7 +192,12 @@ test('a leader that hung answers no read with what it knew before', async () => 
     };
     await frozen([old], async () => {
       for (const name of names) {
-        await until(async () => (await others[0].ask('PUT', `/v1/sessions/${name}`, { data: { n: 2 } })).status === 200);
+        const seen = [];
+        await until(async () => {
+          const answer = await others[0].ask('PUT', `/v1/sessions/${name}`, { data: { n: 2 } });
+          seen.push(`${Date.now() % 1000000} ${answer.status} ${answer.body.code} ${answer.headers.get('ringhold-owner')} ${answer.headers.get('ringhold-partition')}`);
+          return answer.status === 200;
+        }).catch((e) => { console.log(seen.slice(0, 3), seen.slice(-3), others[0].log.slice(-3000), others[1].log.slice(-3000)); throw e; });
       }
       for (let i = 0; i < 20; i++) names.forEach(ask);
       await pause(200);
