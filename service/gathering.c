@@ -40,6 +40,7 @@ void gathering_go_on(struct call *call)
             return;
         }
     }
+    x->partition = 0; /* the answer is about no one partition */
     gather_end(call->gather);
     reading_add_age(call);
     call->state = CALL_ANSWERED;

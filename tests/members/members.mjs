@@ -1,4 +1,5 @@
 // A cluster under test: real members on loopback, each with a peer port and a data directory of its own.
+import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -7,6 +8,22 @@ import { Server } from '../http/server.mjs';
 
 const PLACED_MS = 90000;
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+// The answer, if it has that status.
+export const expect = (answer, status) => {
+  const where = answer.headers.get('ringhold-partition');
+  assert.equal(answer.status, status, `partition ${where}: ${JSON.stringify(answer.body)}`);
+  return answer;
+};
+
+// Looks again and again, for as long as anybody would.
+export async function until(holds) {
+  const end = Date.now() + 20000;
+  while (!(await holds())) {
+    assert.ok(Date.now() < end, `it did not come to be: ${holds}`);
+    await pause(10);
+  }
+}
 
 async function freePort() {
   const probe = createServer();
