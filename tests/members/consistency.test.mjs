@@ -263,6 +263,29 @@ test('a client that prefers it is sent to the owner', async () => {
   }
 });
 
+test('a session that has moved to another partition is found by every kind of read, and sends nobody in circles', async () => {
+  const [a] = cluster.members;
+  let moved = 0;
+  for (let i = 0; i < 6; i++) {
+    const { body: old } = expect(await a.ask('POST', '/v1/sessions', { data: { i } }), 201);
+    const rotation = { subject: `mover-${i}`, grace_ms: 3600000 };
+    const { body: made } = expect(await a.ask('POST', `/v1/sessions/${old.id}/rotate`, rotation), 200);
+    moved += (await lookup(old.id)).partition !== (await lookup(made.id)).partition;
+    for (const member of cluster.members) {
+      const path = `/v1/sessions/${old.id}`;
+      for (const kind of ['leader', 'strong']) {
+        assert.equal(expect(await member.ask('GET', `${path}?consistency=${kind}`), 200).body.id, made.id);
+      }
+      await until(async () => (await member.ask('GET', stale(path))).body.id === made.id);
+      assert.ok(age(await member.ask('GET', stale(path))) < 5000);
+      const reply = await fetch(member.base + path, { headers: { Prefer: 'redirect' } });
+      assert.equal(reply.status, 200);
+      assert.equal((await reply.json()).id, made.id);
+    }
+  }
+  assert.ok(moved > 0, 'none went to another partition: this tests nothing');
+});
+
 test('where a client is sent to is spelt so that it means the same', async () => {
   const owner = cluster.members[0];
   const [name] = await namesOf(owner, 'spelt');
