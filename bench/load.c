@@ -31,6 +31,7 @@ static const struct option long_options[] = {
     {"data-bytes", required_argument, NULL, 'd'},
     {"batch", required_argument, NULL, 'b'},
     {"seed", required_argument, NULL, 'r'},
+    {"consistency", required_argument, NULL, 'o'},
     {"sequential", no_argument, NULL, 's'},
     {"gaps", no_argument, NULL, 'g'},
     {"help", no_argument, NULL, 'h'},
@@ -51,6 +52,7 @@ static void print_help(void)
         "  --data-bytes N   of a session's data, a value, a message's body (200)\n"
         "  --batch N        messages in a request (1)\n"
         "  --seed N         of the random choices (1)\n"
+        "  --consistency C  of session-get: leader, strong, stale\n"
         "  --gaps           try again whatever is not answered well, and tell the longest waits\n\n"
         "modes:\n");
     const struct protocol *protocol;
@@ -109,6 +111,9 @@ static void set_option(struct options *options, int letter, const char *name)
         break;
     case 'r':
         workload->random = number(name, optarg, 1, 1000000000);
+        break;
+    case 'o':
+        workload->consistency = optarg;
         break;
     case 's':
         workload->sequential = true;

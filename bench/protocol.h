@@ -23,13 +23,14 @@ enum { STEPS_MAX = 3, PORTS_MAX = 8 };
 struct workload {
     unsigned ports[PORTS_MAX]; /* of the servers; connections are dealt out over them in turn */
     unsigned port_count;
-    const char *name;    /* of the queue, or the prefix of keys and locks */
-    unsigned keys;       /* how many keys there are */
-    bool sequential;     /* each key once in turn, rather than at random */
-    unsigned data_bytes; /* of a session's data, a value, a message's body */
-    unsigned batch;      /* messages in a request */
-    uint64_t next_key;   /* advances when sequential */
-    uint64_t random;     /* state of workload_random */
+    const char *name;        /* of the queue, or the prefix of keys and locks */
+    unsigned keys;           /* how many keys there are */
+    bool sequential;         /* each key once in turn, rather than at random */
+    unsigned data_bytes;     /* of a session's data, a value, a message's body */
+    unsigned batch;          /* messages in a request */
+    const char *consistency; /* of a read; NULL: it does not say */
+    uint64_t next_key;       /* advances when sequential */
+    uint64_t random;         /* state of workload_random */
 };
 
 /* The bytes of a request; they live in the client and stay as they are until its next prepare. */

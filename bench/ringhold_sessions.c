@@ -8,10 +8,12 @@
 #include "bench/payload.h"
 
 static void session_open(struct keyed *keyed, struct workload *workload, const char *method,
-                         const struct buffer *body)
+                         const char *consistency, const struct buffer *body)
 {
     struct buffer target = {0};
-    buffer_format(&target, "/v1/sessions/%s-" KEY_MARK "%c", workload->name, '\0');
+    buffer_format(
+        &target, "/v1/sessions/%s-" KEY_MARK "%s%s%c", workload->name,
+        consistency == NULL ? "" : "?consistency=", consistency == NULL ? "" : consistency, '\0');
     http_request(&keyed->request, method, target.at, body);
     buffer_free(&target);
     keyed_ready(keyed, workload);
@@ -20,7 +22,7 @@ static void session_open(struct keyed *keyed, struct workload *workload, const c
 static void session_get_open(void *client, struct workload *workload, unsigned index)
 {
     (void)index;
-    session_open(client, workload, "GET", NULL);
+    session_open(client, workload, "GET", workload->consistency, NULL);
 }
 
 static void session_put_open(void *client, struct workload *workload, unsigned index)
@@ -30,7 +32,7 @@ static void session_put_open(void *client, struct workload *workload, unsigned i
     buffer_format(&body, "{\"data\":");
     payload_append(&body, workload);
     buffer_format(&body, "}");
-    session_open(client, workload, "PUT", &body);
+    session_open(client, workload, "PUT", NULL, &body);
     buffer_free(&body);
 }
 

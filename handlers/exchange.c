@@ -98,6 +98,13 @@ static enum status check_media_type(struct exchange *x)
                                   (int)(type.len < 80 ? type.len : 80), type.at);
 }
 
+/* The ring and the counts are what this process knows, whatever partitions are here; the ring's watchers only need
+   somewhere to look. */
+bool exchange_asks_partition(const struct exchange *x)
+{
+    return !x->route->local && x->command.kind != COMMAND_TOTALS;
+}
+
 enum status exchange_prepare(struct exchange *x)
 {
     const struct route *route = x->route;
@@ -109,6 +116,9 @@ enum status exchange_prepare(struct exchange *x)
     }
     if (status == STATUS_OK && route->parse != NULL) {
         status = route->parse(x);
+    }
+    if (status == STATUS_OK && exchange_asks_partition(x) && x->request.method == METHOD_GET) {
+        status = exchange_consistency(x);
     }
     /* Health checks and scrapers may say more than they are asked for; clients of the API may not. */
     if (status == STATUS_OK && text_given(x->request.query) &&

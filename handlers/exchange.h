@@ -26,6 +26,10 @@ enum next { NEXT_READ, NEXT_COMMIT, NEXT_PARK, NEXT_ANSWER };
 /* Why a parked exchange goes on. */
 enum wake { WAKE_EVENT, WAKE_TIME_OVER, WAKE_HUNG_UP, WAKE_DRAINING };
 
+/* What a read may be answered from (docs/API.md, "In a cluster"): the leader's state, the same after the group's other
+   members have confirmed that it leads, or any replica's. */
+enum consistency { CONSISTENCY_LEADER, CONSISTENCY_STRONG, CONSISTENCY_STALE };
+
 /* What a parked exchange waits for: an event of that kind, name and detail (detail only for EVENT_LEASE). */
 struct topic {
     enum event_kind kind;
@@ -89,7 +93,8 @@ struct exchange {
     const char *asked[QUERY_NAMES_MAX]; /* query parameters the route has asked for */
     size_t asked_count;
 
-    struct stamp now; /* set by the process before each step */
+    struct stamp now;             /* set by the process before each step */
+    enum consistency consistency; /* of a read */
     struct command command;
     struct result result;
     struct text
@@ -122,6 +127,8 @@ struct exchange exchange_make(const struct process *process, struct arena *arena
  */
 MUST_CHECK enum status exchange_route(struct exchange *x);
 
+/* Whether it is for a partition's state, and not answered by the process itself. Once x->command is there. */
+bool exchange_asks_partition(const struct exchange *x);
 /* Reads the request into x->command, without beginning. Needs a route, the body, and x->now. */
 MUST_CHECK enum status exchange_prepare(struct exchange *x);
 /* Begins, after a prepare that was OK. Needs x->now and x->partition, of x->routing_key's partition. */
@@ -159,6 +166,8 @@ enum status exchange_condition(struct exchange *x,
 enum status exchange_page(struct exchange *x, struct page *ret); /* limit, cursor */
 /* The `next_cursor` for a page that ends at this key. */
 struct text exchange_cursor(struct exchange *x, struct text after);
+/* Reads `consistency` into the exchange, of a read that a partition answers. */
+enum status exchange_consistency(struct exchange *x);
 /* Reads Prefer: wait (RFC 7240) into the exchange; it wins over what is there. */
 void exchange_prefer_wait(struct exchange *x);
 /* Reads wait_ms, Prefer: wait, respond-async and If-None-Match into the exchange. */

@@ -105,11 +105,12 @@ static enum status parse_get(struct exchange *x)
     return exchange_watch(x);
 }
 
-/* Who looks at a lease that was granted in the line has collected it: the answer waits until that is written down. */
+/* Who looks at a lease that was granted in the line has collected it: the answer waits until that is written down. A
+   stale look finds out about the past, and changes nothing. */
 static enum next after_get(struct exchange *x)
 {
     if (x->command.kind == COMMAND_LEASE_GET && x->result.status == STATUS_OK &&
-        x->result.lease.uncollected) {
+        x->result.lease.uncollected && x->consistency != CONSISTENCY_STALE) {
         x->command.kind = COMMAND_LEASE_COLLECT;
         x->command.lease_collect = (struct lease_key){x->params[0], x->params[1]};
         return NEXT_COMMIT;

@@ -211,6 +211,21 @@ struct text exchange_cursor(struct exchange *x, struct text after)
         x->arena);
 }
 
+enum status exchange_consistency(struct exchange *x)
+{
+    static const char *const NAMES[] = {"leader", "strong", "stale"};
+    struct text given = exchange_parameter(x, "consistency");
+    x->consistency = CONSISTENCY_LEADER;
+    for (int i = 0; i <= CONSISTENCY_STALE; i++) {
+        if (!text_given(given) || text_equal(given, text_of(NAMES[i]))) {
+            x->consistency = (enum consistency)i;
+            return STATUS_OK;
+        }
+    }
+    return exchange_refuse(x, STATUS_INVALID_PARAMETER, "consistency",
+                           "consistency must be leader, strong or stale.");
+}
+
 /* ---- long polls --------------------------------------------------------------------------------------------------- */
 
 void exchange_prefer_wait(struct exchange *x)

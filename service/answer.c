@@ -80,7 +80,9 @@ static void add_owner(struct call *call, struct MHD_Response *response)
     struct cluster_owner owner;
     char buffer[DECIMAL_BYTES];
     if (cluster_owner_of(call->engine->cluster, call->x.partition, &owner)) {
-        MHD_add_response_header(response, "Ringhold-Owner", owner.name);
+        if (call->gather == NULL) { /* a list over all partitions has no one owner */
+            MHD_add_response_header(response, "Ringhold-Owner", owner.name);
+        }
         MHD_add_response_header(response, "Ringhold-Ring-Epoch",
                                 text_decimal(owner.epoch, buffer).at);
     }

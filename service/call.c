@@ -112,8 +112,7 @@ void call_woken(struct parked_entry *entry)
     call->back(call);
 }
 
-/* The partition is another member's, now or since a moment ago. Nothing of the request has been carried out. */
-static void elsewhere(struct call *call)
+void call_elsewhere(struct call *call)
 {
     inflight_remove(call->engine->inflight, call->inflight); /* the owner notes it for itself */
     call->inflight = NULL;
@@ -136,17 +135,16 @@ void call_job(struct call *call, const struct command *command, struct result *r
     call->state = CALL_COMMITTING;
 }
 
-/* Hands the command to the committer. False when the call is to be answered at once. */
-static bool commit(struct call *call)
+bool call_submit(struct call *call, const struct command *command)
 {
-    call_job(call, &call->x.command, &call->x.result);
+    call_job(call, command, &call->x.result);
     enum status status = partition_submit(call->partition, &call->job);
     if (status == STATUS_OK) {
         return true;
     }
     call->state = CALL_STEPPING;
     if (status == STATUS_NOT_OWNER) {
-        elsewhere(call);
+        call_elsewhere(call);
         return true;
     }
     call->overrides = status;
@@ -190,12 +188,6 @@ static void take_ticket(struct call *call)
     }
 }
 
-/* The ring is what this process knows of it, whatever partitions are here; its watchers only need somewhere to look. */
-static bool asks_partition(const struct call *call)
-{
-    return !call->x.route->local && call->x.command.kind != COMMAND_TOTALS;
-}
-
 /* What is of the table is told by who leads its group; by anybody, when that is not known. */
 static bool of_table(const struct call *call)
 {
@@ -216,21 +208,6 @@ bool call_serves(const struct call *call)
         return partition_serves(call->partition);
     }
     return call->forwarded || !call_owner(call, &owner) || owner.self;
-}
-
-/* False when the partition is not served here. */
-static bool read_state(struct call *call)
-{
-    if (!asks_partition(call)) {
-        call->x.result = (struct result){.status = STATUS_OK, .stamp = call->x.now};
-        return true;
-    }
-    if (!partition_serves(call->partition)) {
-        return false;
-    }
-    partition_read(call->partition, &call->readers[call->partition->id], &call->x.command,
-                   &call->arena, &call->x.result);
-    return call->x.result.status != STATUS_NOT_OWNER;
 }
 
 void call_begin_again(struct call *call)
@@ -267,25 +244,38 @@ static bool follows(struct call *call)
     return true;
 }
 
+/* Looks at the state. True: and goes on with *next. False: the call's state says what it does next. */
+static bool look(struct call *call, enum next *next)
+{
+    take_ticket(call);
+    if (reading_wants_group(call)) {
+        *next = NEXT_ANSWER;
+        return !reading_ask_group(call);
+    }
+    if (!reading_run(call)) {
+        call_elsewhere(call);
+        return false;
+    }
+    if (follows(call)) {
+        return false;
+    }
+    *next = exchange_continue(&call->x);
+    return true;
+}
+
 static void step(struct call *call, enum next next)
 {
     while (true) {
-        call->x.now = partition_now(call->partition);
+        reading_set_clocks(call);
         switch (next) {
         case NEXT_READ:
-            take_ticket(call);
-            if (!read_state(call)) {
-                elsewhere(call);
+            if (!look(call, &next)) {
                 return;
             }
-            if (follows(call)) {
-                return;
-            }
-            next = exchange_continue(&call->x);
             break;
         case NEXT_COMMIT:
             take_ticket(call);
-            if (commit(call)) {
+            if (call_submit(call, &call->x.command)) {
                 return;
             }
             next = NEXT_ANSWER;
@@ -296,9 +286,25 @@ static void step(struct call *call, enum next next)
             }
             break;
         case NEXT_ANSWER:
+            reading_add_age(call);
             answered(call);
             return;
         }
+    }
+}
+
+/* The group has been asked, for a strong read. */
+static void go_on_reading(struct call *call)
+{
+    enum status status = reading_take_answer(call);
+    if (status == STATUS_NOT_OWNER) {
+        call_elsewhere(call);
+    } else if (status != STATUS_OK) {
+        call_end_with(call, status);
+    } else if (call->gather != NULL) {
+        gathering_go_on(call);
+    } else {
+        step(call, NEXT_READ);
     }
 }
 
@@ -329,7 +335,7 @@ static void place(struct call *call)
         call->partition = &call->engine->partitions.at[asked]; /* its share of a list */
     }
     x->partition = call->partition->id;
-    x->now = partition_now(call->partition);
+    reading_set_clocks(call);
 }
 
 /* A request that a member forwards proves itself by what only members know. */
@@ -356,17 +362,17 @@ void call_begin(struct call *call)
     x->response = (struct response){.status = 0};
     enum status status = exchange_prepare(x);
     place(call);
-    if (status == STATUS_OK && call->engine->cluster != NULL && asks_partition(call)) {
+    if (status == STATUS_OK && call->engine->cluster != NULL && exchange_asks_partition(x)) {
         if (gather_wanted(x) && !call->forwarded) {
             gathering_begin(call);
             return;
-        } else if (!partition_serves(call->partition)) {
-            elsewhere(call);
+        } else if (!reading_possible(call)) {
+            call_elsewhere(call);
             return;
         }
     }
     if (status == STATUS_OK && of_table(call) && !call_serves(call)) {
-        elsewhere(call);
+        call_elsewhere(call);
         return;
     }
     if (status == STATUS_OK && moving_hold(call)) {
@@ -404,7 +410,7 @@ void call_start(struct call *call)
 void call_look_at_result(struct call *call)
 {
     if (call->x.result.status == STATUS_NOT_OWNER) {
-        elsewhere(call);
+        call_elsewhere(call);
     } else if (!follows(call)) {
         step(call, exchange_continue(&call->x));
     }
@@ -435,7 +441,11 @@ void call_go_on(struct call *call)
         call_begin(call);
         return;
     }
-    call->x.now = partition_now(call->partition);
+    if (call->reading.asking) {
+        go_on_reading(call);
+        return;
+    }
+    reading_set_clocks(call);
     if (call->moving != NULL) {
         moving_go_on(call);
         return;

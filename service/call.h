@@ -19,6 +19,7 @@
 #include "service/inflight.h"
 #include "service/parked.h"
 #include "service/partition.h"
+#include "service/reading.h"
 
 #include <stdatomic.h>
 
@@ -46,6 +47,7 @@ struct call {
     struct gather *gather;         /* of a list over all partitions */
     unsigned gathered;             /* partitions that are in it */
     struct forwarding *forwarding; /* once another member is asked */
+    struct reading reading;        /* what it is answered from */
     struct moving *moving;         /* of a session, to another partition */
     bool held;                     /* parked until the session has moved */
     int holds;                     /* how often that was */
@@ -121,6 +123,13 @@ void call_refuse(struct call *call, enum status status, const char *why);
 void call_start(struct call *call);
 /* The call is back from the committer or from the parked table: goes on, to the same three. */
 void call_go_on(struct call *call);
+
+/* Hands the command to the partition; the result will be in x->result. True: the call's state says what it does next, and
+   COMMITTING it will come back. False: it is to be answered, as call->overrides says. */
+bool call_submit(struct call *call, const struct command *command);
+/* The partition is another member's, now or since a moment ago, and nothing of the request has been carried out: goes
+   there, or says where that is. */
+void call_elsewhere(struct call *call);
 
 /* For parked_start: the entry's call is back. */
 void call_woken(struct parked_entry *entry);

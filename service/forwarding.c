@@ -1,6 +1,7 @@
 #include "service/forwarding.h"
 
 #include "handlers/problem.h"
+#include "handlers/redirect.h"
 #include "service/answer.h"
 #include "service/cluster/cluster.h"
 #include "service/cluster/proxy.h"
@@ -11,10 +12,11 @@
 #include <stdio.h>
 
 enum {
-    TRIES_MAX = 3,         /* that reached somebody */
-    PAUSE_MS = 50,         /* until the owner is looked for again */
-    PATIENCE_MS = 5000,    /* how long an owner is looked for */
-    ANSWER_MS_MAX = 10000, /* beside what the client itself waits */
+    TRIES_MAX = 3,          /* that reached somebody */
+    PAUSE_MS = 50,          /* until the owner is looked for again */
+    PATIENCE_MS = 5000,     /* how long an owner is looked for */
+    ANSWER_MS_MAX = 10000,  /* beside what the client itself waits */
+    STALE_ANSWER_MS = 1000, /* the same of a stale read: the next one may know as well */
     TOPIC_BYTES = 24,
     FIELDS_MAX = 16
 };
@@ -28,6 +30,7 @@ struct forwarding {
     bool sent; /* else PAUSED */
     bool cancelled;
     int tries;
+    unsigned asked;     /* stale: how many holders of a replica have been asked */
     int64_t give_up_us; /* when no owner is looked for any more */
     atomic_int meeting;
     struct cluster_owner owner;
@@ -36,6 +39,17 @@ struct forwarding {
 };
 
 static void again(struct call *call);
+
+static bool is_stale(const struct call *call)
+{
+    return call->x.consistency == CONSISTENCY_STALE;
+}
+
+/* Whether the last one that was asked was taken for the owner. */
+static bool asked_owner(const struct call *call)
+{
+    return !is_stale(call) || call->forwarding->asked == 1;
+}
 
 /* ---- ending ------------------------------------------------------------------------------------------------------- */
 
@@ -158,6 +172,18 @@ static bool park_sent(struct call *call)
     return parking == PARKED;
 }
 
+/* The call begins anew, to be answered here; a list goes on with the partition whose turn it is. */
+static void begin_here(struct call *call)
+{
+    call->forwarding = NULL;
+    call->state = CALL_STEPPING;
+    if (call->gather != NULL) {
+        gathering_go_on(call);
+    } else {
+        call_begin(call);
+    }
+}
+
 static void pause_call(struct call *call)
 {
     struct forwarding *forwarding = call->forwarding;
@@ -208,7 +234,7 @@ static void send_it(struct call *call)
 {
     struct forwarding *forwarding = call->forwarding;
     const struct exchange *x = &call->x;
-    int64_t answer_ms = x->wait_ms + ANSWER_MS_MAX;
+    int64_t answer_ms = x->wait_ms + (is_stale(call) ? STALE_ANSWER_MS : ANSWER_MS_MAX);
     forwarding->forward = (struct forward){.base = forwarding->owner.url,
                                            .method = method_name(x->request.method),
                                            .target = x->request.target,
@@ -228,10 +254,10 @@ static void send_it(struct call *call)
 
 /* ---- going on ----------------------------------------------------------------------------------------------------- */
 
-/* Who owns the partition, absent: not whom we thought. Who leads the table's group is not learnt so. */
+/* Who was taken for the owner is not; perhaps this one is. Who leads the table's group is not learnt so. */
 static void take_hint(struct call *call, struct text name)
 {
-    if (!call->x.route->of_table) {
+    if (asked_owner(call) && !call->x.route->of_table) {
         cluster_hint(call->engine->cluster, call->x.partition, name);
     }
 }
@@ -250,7 +276,8 @@ static void look_at_outcome(struct call *call)
             take_hint(call, answered_field(answer, "Ringhold-Owner"));
             again(call);
         } else if (call->gather != NULL) {
-            gathering_take(call, answer->status, answer->body);
+            gathering_take(call, answer->status, answer->body,
+                           reading_age_of(answered_field(answer, AGE_HEADER)));
         } else {
             relay(call);
         }
@@ -272,6 +299,29 @@ static void look_at_outcome(struct call *call)
     }
 }
 
+/* Whom to ask now. False: nobody, for a while. */
+static bool choose(struct call *call)
+{
+    struct forwarding *forwarding = call->forwarding;
+    struct cluster *cluster = call->engine->cluster;
+    if (forwarding->cancelled) {
+        return false;
+    }
+    if (is_stale(call)) {
+        return cluster_holder_of(cluster, call->x.partition, forwarding->asked++,
+                                 &forwarding->owner);
+    }
+    return forwarding->tries++ < TRIES_MAX &&
+           call_owner(call, &forwarding->owner) && !forwarding->owner.self;
+}
+
+/* A list is gathered here, and who asks at the owner for what has moved would be sent back to where it was. */
+static bool may_redirect(const struct call *call)
+{
+    return call->gather == NULL && !text_given(call->moved_to) && redirect_preferred(&call->x);
+}
+
+/* Asks the next one, or sends the client there. */
 static void again(struct call *call)
 {
     struct forwarding *forwarding = call->forwarding;
@@ -280,19 +330,22 @@ static void again(struct call *call)
         return;
     }
     if (call_serves(call)) { /* an election has made us the owner meanwhile */
-        call->forwarding = NULL;
-        call->state = CALL_STEPPING;
-        call_begin(call);
+        begin_here(call);
         return;
     }
-    bool known = call_owner(call, &forwarding->owner) && !forwarding->owner.self;
-    if (known && forwarding->tries < TRIES_MAX && !forwarding->cancelled) {
-        forwarding->tries++;
+    bool chosen = choose(call);
+    if (chosen && may_redirect(call)) {
+        redirect_respond(&call->x, text_of(forwarding->owner.url));
+        call->state = CALL_ANSWERED;
+    } else if (chosen) {
         send_it(call);
-        return;
+    } else if (reading_last_resort(call)) {
+        begin_here(call);
+    } else {
+        forwarding->tries = 0; /* whoever is known after a pause is asked anew */
+        forwarding->asked = 0;
+        pause_call(call);
     }
-    forwarding->tries = 0; /* whoever is known after a pause is asked anew */
-    pause_call(call);
 }
 
 void forwarding_go_on(struct call *call)

@@ -9,6 +9,9 @@
  *                    ├─► 421, or surely not sent ─► again     a bounded number of tries, within one deadline
  *                    └─► nobody knows ─► a GET: again; else 503 outcome-unknown
  *
+ * A stale read may be any replica's: it goes to the owner, then to the others that hold one, each with little time; and
+ * in the end to what is here, however old. Where the client prefers to be redirected, nothing is sent: it is told where.
+ *
  * While it is SENT or PAUSED the call is PARKED, so that its client's hang-up is noticed: the owner's side is cancelled
  * then. All on the call's loop, but for the proxy's answer.
  */

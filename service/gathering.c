@@ -7,13 +7,7 @@
 static bool read_page(struct call *call, struct text *ret)
 {
     struct exchange *x = &call->x;
-    if (!partition_serves(call->partition)) {
-        return false;
-    }
-    x->command.stamp = x->now;
-    partition_read(call->partition, &call->readers[x->partition], &x->command, &call->arena,
-                   &x->result);
-    if (x->result.status != STATUS_OK) {
+    if (!reading_run(call) || x->result.status != STATUS_OK) {
         return false;
     }
     x->route->render(x);
@@ -23,14 +17,20 @@ static bool read_page(struct call *call, struct text *ret)
 }
 
 /* Goes on with the partition that is the turn's, until another member must be asked or all have been. */
-static void go_on(struct call *call)
+void gathering_go_on(struct call *call)
 {
     struct exchange *x = &call->x;
     struct text page;
     for (; call->gathered < call->engine->partitions.count; call->gathered++) {
         call->partition = &call->engine->partitions.at[call->gathered];
         x->partition = call->partition->id;
-        x->now = partition_now(call->partition);
+        reading_set_clocks(call);
+        if (reading_wants_group(call)) {
+            if (!reading_ask_group(call)) {
+                call_end_with(call, call->overrides);
+            }
+            return;
+        }
         if (!read_page(call, &page)) {
             forwarding_begin(call);
             return;
@@ -40,7 +40,9 @@ static void go_on(struct call *call)
             return;
         }
     }
+    x->partition = 0; /* the answer is about no one partition */
     gather_end(call->gather);
+    reading_add_age(call);
     call->state = CALL_ANSWERED;
 }
 
@@ -52,10 +54,10 @@ void gathering_begin(struct call *call)
         call_end_with(call, STATUS_OUT_OF_MEMORY);
         return;
     }
-    go_on(call);
+    gathering_go_on(call);
 }
 
-void gathering_take(struct call *call, int status, struct text body)
+void gathering_take(struct call *call, int status, struct text body, int64_t age_us)
 {
     call->forwarding = NULL;
     call->state = CALL_STEPPING;
@@ -63,6 +65,9 @@ void gathering_take(struct call *call, int status, struct text body)
         call_end_with(call, STATUS_INTERNAL);
         return;
     }
+    if (call->x.consistency == CONSISTENCY_STALE) {
+        reading_note_age(call, age_us);
+    }
     call->gathered++;
-    go_on(call);
+    gathering_go_on(call);
 }

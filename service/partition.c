@@ -81,7 +81,7 @@ bool partition_serves(struct partition *partition)
         return true;
     }
     pthread_rwlock_rdlock(&partition->gate);
-    bool serves = partition->hosted != NULL && hosted_leads(partition->hosted);
+    bool serves = partition->hosted != NULL && hosted_serves(partition->hosted);
     pthread_rwlock_unlock(&partition->gate);
     return serves;
 }
@@ -89,6 +89,29 @@ bool partition_serves(struct partition *partition)
 struct stamp partition_now(struct partition *partition)
 {
     return clock_now(&partition->clock);
+}
+
+static struct partition_copy copy_of(struct hosted *hosted)
+{
+    struct hosted_copy copy = hosted_copy(hosted);
+    int64_t age_us = copy.serves  ? 0
+                     : copy.known ? clock_monotonic_us() - copy.as_of_us
+                                  : AGE_UNKNOWN;
+    return (struct partition_copy){true, copy.votes, age_us, copy.now};
+}
+
+struct partition_copy partition_copy(struct partition *partition)
+{
+    struct partition_copy copy = {.age_us = AGE_UNKNOWN};
+    if (!partition->clustered) {
+        return (struct partition_copy){true, true, 0, partition_now(partition)};
+    }
+    pthread_rwlock_rdlock(&partition->gate);
+    if (partition->hosted != NULL) {
+        copy = copy_of(partition->hosted);
+    }
+    pthread_rwlock_unlock(&partition->gate);
+    return copy;
 }
 
 enum status partition_submit(struct partition *partition, struct job *job)

@@ -64,8 +64,19 @@ void partition_unmake(struct partition *partition);
 
 /* Whether requests can be carried out here: always alone, while its group's leader in a cluster. */
 bool partition_serves(struct partition *partition);
-/* The partition's clocks. */
+/* The partition's clocks, as who serves it goes by them. */
 struct stamp partition_now(struct partition *partition);
+
+/* What a read that may be old is answered from here. */
+struct partition_copy {
+    bool here;  /* the partition is open */
+    bool votes; /* it was in step with the partition's other replicas when it last heard of them */
+    int64_t age_us; /* so long ago, at most, it held all that the owner's state held; AGE_UNKNOWN */
+    struct stamp now; /* the time to read it by */
+};
+#define AGE_UNKNOWN INT64_MAX
+/* Of who serves the partition the age is 0. */
+struct partition_copy partition_copy(struct partition *partition);
 /* committer_submit or hosted_submit: OK, and done will be called; else it will not. */
 MUST_CHECK enum status partition_submit(struct partition *partition, struct job *job);
 /* reader_read, on this slot. NOT_OWNER when the partition is not open here. */

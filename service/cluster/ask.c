@@ -106,8 +106,11 @@ struct text ask_encode(const struct ask *ask, struct arena *arena)
         return encode_command(&ask->command, arena);
     case ASK_STANDING:
         return encode_standing(ask->member, arena);
+    case ASK_PULSE:
+        break;
     }
-    return TEXT_ABSENT;
+    const unsigned char *bytes = begin(arena, HEAD_BYTES, ASK_PULSE);
+    return bytes == NULL ? TEXT_ABSENT : (struct text){(const char *)bytes, HEAD_BYTES};
 }
 
 static bool decode_command(struct text bytes, struct ask_command *ret)
@@ -176,6 +179,9 @@ bool ask_decode(struct text bytes, struct arena *arena, struct ask *ret)
             ret->member = wire_get64((const unsigned char *)bytes.at + HEAD_BYTES);
         }
         return bytes.len == STANDING_BYTES;
+    case ASK_PULSE:
+        ret->kind = ASK_PULSE;
+        return bytes.len == HEAD_BYTES;
     default:
         return false;
     }

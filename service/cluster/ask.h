@@ -7,6 +7,7 @@
  *               is no member, as far as the leader knows, is refused.
  *     STANDING  the table as it certainly is, and how far a member is with leaving.
  *     COMMAND   a command of the state machine (db/codec.h), to whom a partition is led by: it answers with the result.
+ *     PULSE     how far the groups are that the asked member leads (freshness.h); it answers in its own form.
  *
  * Layout: one byte of version, one of kind, then the kind's own; numbers and ids big-endian (wire.h).
  * Pure. Decoding trusts nothing: any bytes give a value within its bounds, or false.
@@ -20,7 +21,13 @@
 
 enum { ASK_VERSION = 1 };
 
-enum ask_kind { ASK_STEP = 1, ASK_REPORT = 2, ASK_COMMAND = 3, ASK_STANDING = 4 };
+enum ask_kind {
+    ASK_STEP = 1,
+    ASK_REPORT = 2,
+    ASK_COMMAND = 3,
+    ASK_STANDING = 4,
+    ASK_PULSE = 5
+};
 
 /* A replica as its group's leader sees it. */
 struct report_replica {

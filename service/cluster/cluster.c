@@ -198,6 +198,10 @@ static void turn(struct cluster *cluster)
     settle_council(cluster);
     seats_settle(cluster);
     routes_follow(cluster);
+    if (now_us - cluster->pulsed_us >= (int64_t)CLUSTER_PULSE_MS * 1000) {
+        cluster->pulsed_us = now_us;
+        pulse_ask(cluster);
+    }
     if (!cluster->draining) {
         steer_groups(cluster);
     }

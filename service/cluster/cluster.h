@@ -69,6 +69,10 @@ struct cluster_owner {
 bool cluster_owner_of(struct cluster *cluster, int64_t partition, struct cluster_owner *ret);
 /* Who leads the group that keeps the table. False: nobody is known to. */
 bool cluster_table_leader(struct cluster *cluster, struct cluster_owner *ret);
+/* Whom else to ask where any replica will do: of those that hold one elsewhere the nth, the leader first. False: there are
+   no more. */
+bool cluster_holder_of(struct cluster *cluster, int64_t partition, unsigned nth,
+                       struct cluster_owner *ret);
 /* What an answer 421 said; forgotten when the table or a leader changes. */
 void cluster_hint(struct cluster *cluster, int64_t partition, struct text name);
 

@@ -241,6 +241,8 @@ void council_serve(void *context, struct control *control, const struct control_
         take_step(cluster, control, ask.step);
     } else if (ask.kind == ASK_STANDING) {
         take_standing(cluster, control, ask.member);
+    } else if (ask.kind == ASK_PULSE) {
+        pulse_answer(cluster, control);
     } else {
         take_report(cluster, control, request->source, &ask.report);
     }

@@ -76,17 +76,58 @@ uint64_t routes_leader(struct cluster *cluster, int64_t partition)
     return leader;
 }
 
+static void describe(const struct cluster *cluster, int place, struct cluster_owner *ret)
+{
+    const struct table *table = &cluster->routes->table;
+    const struct member_facts *facts = &table->members[place].facts;
+    memcpy(ret->name, facts->name, sizeof ret->name);
+    memcpy(ret->url, facts->url, sizeof ret->url);
+    ret->self = table->members[place].id == cluster->node;
+    ret->epoch = (int64_t)table->epoch;
+}
+
 static bool find_locked(const struct cluster *cluster, uint64_t member, struct cluster_owner *ret)
 {
     const struct routes *routes = cluster->routes;
     int place = table_find(&routes->table, member);
     if (place >= 0) {
-        const struct member_facts *facts = &routes->table.members[place].facts;
-        memcpy(ret->name, facts->name, sizeof ret->name);
-        memcpy(ret->url, facts->url, sizeof ret->url);
-        ret->self = routes->table.members[place].id == cluster->node;
-        ret->epoch = (int64_t)routes->table.epoch;
+        describe(cluster, place, ret);
     }
+    return place >= 0;
+}
+
+/* Where the nth of those stands that hold a replica of the partition elsewhere, as cluster_holder_of counts them; -1. */
+static int find_holder(const struct routes *routes, int64_t partition, unsigned nth, uint64_t self)
+{
+    const struct table_partition *wanted = &routes->table.partitions[partition];
+    uint64_t leader = leader_of(routes, partition);
+    int first = leader == self ? -1 : table_find(&routes->table, leader);
+    if (first >= 0 && nth-- == 0) {
+        return first;
+    }
+    for (unsigned i = 0; i < wanted->slot_count; i++) {
+        uint64_t member = wanted->slots[i].member;
+        int place = table_find(&routes->table, member);
+        if (member != leader && member != self && place >= 0 && nth-- == 0) {
+            return place;
+        }
+    }
+    return -1;
+}
+
+bool cluster_holder_of(struct cluster *cluster, int64_t partition, unsigned nth,
+                       struct cluster_owner *ret)
+{
+    pthread_mutex_lock(&cluster->mu);
+    const struct routes *routes = cluster->routes;
+    int place = -1;
+    if (routes != NULL && routes->table.epoch != 0) {
+        place = find_holder(routes, partition, nth, cluster->node);
+    }
+    if (place >= 0) {
+        describe(cluster, place, ret);
+    }
+    pthread_mutex_unlock(&cluster->mu);
     return place >= 0;
 }
 

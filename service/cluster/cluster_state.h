@@ -9,6 +9,7 @@
  *     cluster_council.c as leader of group 0: steps are taken in, and placed
  *     cluster_overview.c as leader of group 0: what was heard of all, put together
  *     cluster_drain.c   handing over what is led here, before the end
+ *     cluster_pulse.c   how fresh the replicas are that are led elsewhere
  *     cluster_routes.c  who owns what, for the other threads
  *     cluster_remote.c  commands that another member carries out
  *     steering.c        what these decide, pure
@@ -31,6 +32,7 @@
 enum {
     CLUSTER_TURN_MS = 100,       /* how often the table is looked at */
     CLUSTER_REPORT_MS = 500,     /* how often a member reports */
+    CLUSTER_PULSE_MS = 250,      /* how often the leaders of what is held here are asked how far they are */
     CLUSTER_LISTEN_MS = 1000,    /* how long a founder listens for who knows better */
     CLUSTER_SILENT_MS = 3000,    /* a member that was not heard of for so long is down */
     CLUSTER_REOPEN_MS = 1000,    /* after a replica had to stop */
@@ -91,6 +93,8 @@ struct cluster {
     bool asks_standing;     /* somebody is being asked */
     int64_t standing_us;    /* group 0 had a leader then */
     unsigned standing_next; /* whom to ask, a place in the table */
+    int64_t pulsed_us;
+    uint64_t pulsing[MEMBERS_MAX]; /* members that are asked for their pulse now; 0: a free place */
     bool stopping;
     struct errand *stop; /* who waits for all to be closed */
     int open_parts;      /* seats that are being closed */
@@ -171,6 +175,9 @@ void standing_doubt(struct cluster *cluster);
 struct standing overview_standing(const struct cluster *cluster, uint64_t member);
 /* For the other threads, as leader of group 0; else, that this node does not know. */
 void overview_publish(struct cluster *cluster, bool leads);
+/* cluster_pulse.c: asks those who lead what is held here, and answers who asks. */
+void pulse_ask(struct cluster *cluster);
+void pulse_answer(struct cluster *cluster, struct control *control);
 
 /* cluster_routes.c */
 void routes_publish(struct cluster *cluster);

@@ -149,12 +149,21 @@ static enum status status_of(enum replica_outcome outcome)
 
 static void propose_some(struct hosted *hosted);
 
+/* This node certainly led at some moment after that time. */
+static void note_lead(struct hosted *hosted, int64_t at_us)
+{
+    pthread_mutex_lock(&hosted->mu);
+    freshness_lead(&hosted->freshness, at_us);
+    pthread_mutex_unlock(&hosted->mu);
+}
+
 static void on_done(void *context, enum replica_outcome outcome)
 {
     struct batch *batch = context;
     struct hosted *hosted = batch->hosted;
     hosted->under_way = false;
     if (outcome == REPLICA_COMMITTED) {
+        note_lead(hosted, batch->begun_us);
         jobs_finish(batch->jobs); /* apply has filled the results */
     } else {
         jobs_refuse(batch->jobs, status_of(outcome));
@@ -238,6 +247,7 @@ static void on_task(struct uvloop_task *task)
 
 static void begin_to_lead(struct hosted *hosted)
 {
+    note_lead(hosted, hosted->confirming_us);
     /* Lease time goes on from where the state stopped, by this node's monotonic clock. */
     struct counters counters = machine_counters(hosted->place.machine);
     clock_start(hosted->place.clock, counters.wall_ms, counters.lease_ms);
@@ -254,6 +264,10 @@ static void cease_to_lead(struct hosted *hosted)
 static void on_changed(void *context, const struct replica_status *status)
 {
     struct hosted *hosted = context;
+    atomic_store(&hosted->votes, status->role == REPLICA_VOTER);
+    if (status->leads && !status->ready) {
+        hosted->confirming_us = clock_monotonic_us();
+    }
     if (atomic_exchange(&hosted->leader, status->leader) != status->leader) {
         /* First: who is refused here is told whom to ask. */
         hosted->hooks.leader(hosted->hooks.context, hosted->place.partition, status->leader);
@@ -293,9 +307,9 @@ static struct hosted *make(struct uvloop *loop, const struct hosted_place *place
     hosted->loop = loop;
     hosted->task.run = on_task;
     jobs_make(&hosted->queue);
-    hosted->counters = machine_counters(place->machine);
     snprintf(hosted->database, sizeof hosted->database, "%s", place->database);
     pthread_mutex_init(&hosted->mu, NULL);
+    hosted_note_state(hosted);
     atomic_init(&hosted->storage_ok, true);
     uv_timer_init(uvloop_uv(loop), &hosted->timer);
     hosted->timer.data = hosted;
@@ -368,9 +382,59 @@ bool hosted_leads(struct hosted *hosted)
     return atomic_load(&hosted->leads);
 }
 
+bool hosted_serves(struct hosted *hosted)
+{
+    int64_t silent_us = clock_monotonic_us() - uvloop_handled_us(hosted->loop);
+    return hosted_leads(hosted) && silent_us < (int64_t)REPLICA_ELECTION_MS * 1000;
+}
+
 uint64_t hosted_leader(struct hosted *hosted)
 {
     return atomic_load(&hosted->leader);
+}
+
+void hosted_note_state(struct hosted *hosted)
+{
+    pthread_mutex_lock(&hosted->mu);
+    hosted->counters = machine_counters(hosted->place.machine);
+    hosted->due = machine_due(hosted->place.machine);
+    freshness_apply(&hosted->freshness, hosted->counters.applied_index);
+    pthread_mutex_unlock(&hosted->mu);
+}
+
+struct hosted_copy hosted_copy(struct hosted *hosted)
+{
+    struct hosted_copy copy = {.serves = hosted_serves(hosted),
+                               .votes = atomic_load(&hosted->votes)};
+    pthread_mutex_lock(&hosted->mu);
+    struct stamp seen = {hosted->counters.wall_ms, hosted->counters.lease_ms};
+    copy.known = hosted->freshness.known;
+    copy.as_of_us = hosted->freshness.as_of_us;
+    copy.now = freshness_clock(&hosted->freshness, seen, hosted->due);
+    pthread_mutex_unlock(&hosted->mu);
+    if (copy.serves) {
+        copy.now = clock_now(hosted->place.clock);
+    }
+    return copy;
+}
+
+bool hosted_pulse(struct hosted *hosted, struct pulse *ret)
+{
+    bool leads = hosted_leads(hosted);
+    *ret = (struct pulse){.partition = (unsigned)hosted->place.partition,
+                          .applied = hosted_counters(hosted).applied_index,
+                          .now = clock_now(hosted->place.clock)};
+    return leads;
+}
+
+void hosted_hear(struct hosted *hosted, uint64_t from, const struct pulse *pulse, int64_t asked_us)
+{
+    if (from != hosted_leader(hosted) || hosted_leads(hosted)) {
+        return;
+    }
+    pthread_mutex_lock(&hosted->mu);
+    freshness_hear(&hosted->freshness, pulse, asked_us, hosted->counters.applied_index);
+    pthread_mutex_unlock(&hosted->mu);
 }
 
 struct counters hosted_counters(struct hosted *hosted)

@@ -10,6 +10,7 @@
 #ifndef RINGHOLD_SERVICE_CLUSTER_HOSTED_H
 #define RINGHOLD_SERVICE_CLUSTER_HOSTED_H
 
+#include "service/cluster/freshness.h"
 #include "service/cluster/replica.h"
 #include "service/cluster/uvloop.h"
 #include "service/committer.h"
@@ -56,10 +57,27 @@ void hosted_close(struct hosted *hosted, void (*closed)(void *context), void *co
  */
 MUST_CHECK enum status hosted_submit(struct hosted *hosted, struct job *job);
 
-/* Whether this node leads, and has all that was committed before it did: its state may be read. */
+/* Whether this node leads, and has all that was committed before it did. */
 bool hosted_leads(struct hosted *hosted);
+/* The same, and it has looked since then at what the others sent, not longer ago than they wait before they elect another:
+   its state may be read. A process that was stopped does not know what has happened meanwhile. */
+bool hosted_serves(struct hosted *hosted);
 /* The node that leads, as far as is known here; 0: none. */
 uint64_t hosted_leader(struct hosted *hosted);
+/* What reads that may be old need to know of the replica here. */
+struct hosted_copy {
+    bool serves; /* no older than what any other read here is answered from */
+    bool known;  /* since when, at most, the leader has been ahead of it: */
+    int64_t as_of_us;
+    bool votes;       /* it had caught up with the group when it last heard of it */
+    struct stamp now; /* the time to read it by */
+};
+struct hosted_copy hosted_copy(struct hosted *hosted);
+/* What this node says of it as its leader. False: it does not lead. */
+bool hosted_pulse(struct hosted *hosted, struct pulse *ret);
+/* What the node `from` answered when it was asked at that time; passed over unless that is who leads, as known here. */
+void hosted_hear(struct hosted *hosted, uint64_t from, const struct pulse *pulse, int64_t asked_us);
+
 struct counters hosted_counters(struct hosted *hosted);
 size_t hosted_queued(struct hosted *hosted);
 bool hosted_storage_ok(struct hosted *hosted);

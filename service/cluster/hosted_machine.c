@@ -55,9 +55,7 @@ static bool on_apply(void *context, struct text entry, uint64_t index, uint64_t 
     bool stored = status == STATUS_OK;
     atomic_store(&hosted->storage_ok, stored);
     if (stored) {
-        pthread_mutex_lock(&hosted->mu);
-        hosted->counters = machine_counters(machine);
-        pthread_mutex_unlock(&hosted->mu);
+        hosted_note_state(hosted);
         if (proposal != NULL) {
             ((struct batch *)proposal)->events = events;
         } else {
@@ -122,6 +120,7 @@ static bool on_install(void *context, struct text image)
     bool newer = good && info.applied_index > machine_counters(hosted->place.machine).applied_index;
     if (newer) {
         good = machine_install(hosted->place.machine, copy, why) == STATUS_OK && on_sync(hosted);
+        hosted_note_state(hosted);
     }
     unlink(copy);
     LOG(good ? LOG_INFO : LOG_ERROR, good ? "image-installed" : "image-not-installed",

@@ -5,6 +5,7 @@
 #ifndef RINGHOLD_SERVICE_CLUSTER_HOSTED_STATE_H
 #define RINGHOLD_SERVICE_CLUSTER_HOSTED_STATE_H
 
+#include "service/cluster/freshness.h"
 #include "service/cluster/hosted.h"
 
 #include <pthread.h>
@@ -32,21 +33,28 @@ struct hosted {
     uv_timer_t timer;        /* the next TICK */
     struct uvloop_task task; /* looks at the queue */
     bool under_way;          /* a batch is */
+    int64_t confirming_us;   /* since when it leads, without knowing yet what is committed */
     struct arena applying;   /* of an entry that came from elsewhere */
     bool closing;
     void (*closed)(void *context);
     void *closed_context;
 
     pthread_mutex_t mu;
-    struct jobs queue;        /* guarded by mu: submitted, in no batch yet */
-    bool posted;              /* guarded by mu: the task is on its way */
-    bool refusing;            /* guarded by mu */
-    struct counters counters; /* guarded by mu: a copy for others to read */
+    struct jobs queue;          /* guarded by mu: submitted, in no batch yet */
+    bool posted;                /* guarded by mu: the task is on its way */
+    bool refusing;              /* guarded by mu */
+    struct counters counters;   /* guarded by mu: a copy for others to read */
+    struct due due;             /* guarded by mu: the machine's, beside the counters */
+    struct freshness freshness; /* guarded by mu */
 
     atomic_bool leads;
+    atomic_bool votes;
     atomic_bool storage_ok;
     _Atomic uint64_t leader;
 };
+
+/* hosted.c: the machine's state is another one: what is copied of it is copied again. */
+void hosted_note_state(struct hosted *hosted);
 
 /* For replica_open. */
 struct replica_machine hosted_machine(struct hosted *hosted);

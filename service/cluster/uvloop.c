@@ -1,13 +1,20 @@
 #include "service/cluster/uvloop.h"
 
+#include "service/clock.h"
+
 #include <assert.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 struct uvloop {
     uv_loop_t uv;
     uv_async_t wake;
+    uv_prepare_t before; /* it looks at what has come */
+    uv_check_t after;
+    int64_t looks_us; /* since when it looks */
+    _Atomic int64_t handled_us;
     pthread_t thread;
 
     pthread_mutex_t mu;
@@ -53,6 +60,44 @@ uv_loop_t *uvloop_uv(struct uvloop *loop)
 bool uvloop_is_here(const struct uvloop *loop)
 {
     return pthread_equal(pthread_self(), loop->thread) != 0;
+}
+
+/* ---- how far it is ------------------------------------------------------------------------------------------------ */
+
+static void on_before(uv_prepare_t *before)
+{
+    struct uvloop *loop = before->data;
+    loop->looks_us = clock_monotonic_us();
+}
+
+/* The first check that is started is the last that runs: what others make of what has come is done. */
+static void on_after(uv_check_t *after)
+{
+    struct uvloop *loop = after->data;
+    atomic_store_explicit(&loop->handled_us, loop->looks_us, memory_order_release);
+}
+
+int64_t uvloop_handled_us(const struct uvloop *loop)
+{
+    return atomic_load_explicit(&loop->handled_us, memory_order_acquire);
+}
+
+static void watch_turns(struct uvloop *loop)
+{
+    loop->before.data = loop->after.data = loop;
+    loop->looks_us = clock_monotonic_us();
+    atomic_init(&loop->handled_us, loop->looks_us);
+    uv_prepare_init(&loop->uv, &loop->before);
+    uv_check_init(&loop->uv, &loop->after);
+    uv_prepare_start(&loop->before, on_before);
+    uv_check_start(&loop->after, on_after);
+}
+
+static void close_handles(struct uvloop *loop)
+{
+    uv_close((uv_handle_t *)&loop->wake, NULL);
+    uv_close((uv_handle_t *)&loop->before, NULL);
+    uv_close((uv_handle_t *)&loop->after, NULL);
 }
 
 /* ---- the thread --------------------------------------------------------------------------------------------------- */
@@ -101,8 +146,7 @@ static void shut_down(struct uvloop *loop)
             closer->close(closer);
         }
     } while (!end_queue(loop));
-    uv_close((uv_handle_t *)&loop->wake,
-             NULL); /* the loop then runs until the last handle is closed */
+    close_handles(loop); /* the loop then runs until the last one is closed */
 }
 
 static void on_wake(uv_async_t *wake)
@@ -151,9 +195,12 @@ enum status uvloop_start(struct uvloop **ret)
     loop->last = &loop->first;
     loop->wake.data = loop;
     bool woken = uv_async_init(&loop->uv, &loop->wake, on_wake) == 0;
+    if (woken) {
+        watch_turns(loop);
+    }
     if (!woken || !start_thread(loop)) {
         if (woken) {
-            uv_close((uv_handle_t *)&loop->wake, NULL);
+            close_handles(loop);
             uv_run(&loop->uv, UV_RUN_DEFAULT);
         }
         uvloop_free(loop);

@@ -41,6 +41,10 @@ MUST_CHECK bool uvloop_post(struct uvloop *loop, struct uvloop_task *task);
 /* Registers a closer, which must live until it is called. On the loop's thread, or on any other before the stop. */
 void uvloop_on_stop(struct uvloop *loop, struct uvloop_closer *closer);
 
+/* All that had come for the loop by that time (clock_monotonic_us) has been handled: were the process stopped, or the loop
+   wedged, this would stand still. Any thread. */
+int64_t uvloop_handled_us(const struct uvloop *loop);
+
 /* For code that runs on the loop's thread. */
 uv_loop_t *uvloop_uv(struct uvloop *loop);
 bool uvloop_is_here(const struct uvloop *loop);

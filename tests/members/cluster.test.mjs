@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { writers } from './load.mjs';
-import { Cluster, pause } from './members.mjs';
+import { Cluster, expect, pause, until } from './members.mjs';
 
 const cluster = new Cluster();
 let [a, b, c] = [];
@@ -17,21 +17,6 @@ after(async () => {
   const ends = await cluster.stop();
   for (const end of ends) assert.equal(end.code, 0, JSON.stringify(end));
 });
-
-const expect = (answer, status) => {
-  const where = answer.headers.get('ringhold-partition');
-  assert.equal(answer.status, status, `partition ${where}: ${JSON.stringify(answer.body)}`);
-  return answer;
-};
-
-// Looks again and again, for as long as anybody would.
-async function until(holds) {
-  const end = Date.now() + 20000;
-  while (!(await holds())) {
-    assert.ok(Date.now() < end, `it did not come to be: ${holds}`);
-    await pause(10);
-  }
-}
 
 test('members that join get their share, and all have the same ring', async () => {
   const ring = await cluster.placed();

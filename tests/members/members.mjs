@@ -1,4 +1,5 @@
 // A cluster under test: real members on loopback, each with a peer port and a data directory of its own.
+import assert from 'node:assert/strict';
 import { createServer } from 'node:net';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,6 +10,22 @@ import { BINARY, Server } from '../http/server.mjs';
 const PLACED_MS = 90000;
 const RESTS_MS = 2000; // a step follows the one before within half of it
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+// The answer, if it has that status.
+export const expect = (answer, status) => {
+  const where = answer.headers.get('ringhold-partition');
+  assert.equal(answer.status, status, `partition ${where}: ${JSON.stringify(answer.body)}`);
+  return answer;
+};
+
+// Looks again and again, for as long as anybody would.
+export async function until(holds) {
+  const end = Date.now() + 20000;
+  while (!(await holds())) {
+    assert.ok(Date.now() < end, `it did not come to be: ${holds}`);
+    await pause(10);
+  }
+}
 
 export async function freePort() {
   const probe = createServer();
@@ -26,11 +43,12 @@ export const settled = (body) =>
   body.partitions.every((p) => p.leader !== undefined && p.replicas.every((r) => r.role === 'voter' && r.behind === 0));
 
 export class Cluster {
-  constructor({ partitions = 8 } = {}) {
+  constructor({ partitions = 8, replicas = 3 } = {}) {
     this.dir = mkdtempSync(join(tmpdir(), 'ringhold-members-'));
     this.secret = join(this.dir, 'secret');
     writeFileSync(this.secret, 'a secret that only these members know\n');
     this.partitions = partitions;
+    this.replicas = replicas;
     this.members = [];
   }
 
@@ -54,7 +72,8 @@ export class Cluster {
   }
 
   found(name = 'n1') {
-    return this.start(name, ['--cluster-init', '--partitions', String(this.partitions), '--replicas', '3']);
+    const sizes = ['--partitions', String(this.partitions), '--replicas', String(this.replicas)];
+    return this.start(name, ['--cluster-init', ...sizes]);
   }
 
   join(name) {
@@ -123,7 +142,7 @@ export class Cluster {
     }
   }
 
-  // Until all are up where they are now, each partition has three replicas, and each member leads something; and nothing
+  // Until all are up where they are now, each partition has its replicas, and each member leads something; and nothing
   // of that is on its way any more, so that all of the replicas vote.
   placed() {
     const since = new Map(); // of each epoch: when it was first seen
@@ -134,7 +153,7 @@ export class Cluster {
     const whole = (ring) =>
       rests(ring) &&
       this.members.every((m) => ring.members.some((r) => r.name === m.name && r.url === m.base && r.state === 'active')) &&
-      ring.partitions.every((p) => p.replicas.length === 3) &&
+      ring.partitions.every((p) => p.replicas.length === this.replicas) &&
       new Set(ring.partitions.map((p) => p.owner)).size === this.members.length;
     return this.settled(whole);
   }

@@ -50,6 +50,18 @@ Test(ask, a_question_for_a_members_standing_comes_back_as_it_was_written)
     comes_back(&(struct ask){.kind = ASK_STANDING, .member = UINT64_MAX - 1});
 }
 
+Test(ask, a_question_for_the_pulse_is_nothing_but_that)
+{
+    struct arena arena = ARENA_EMPTY;
+    struct ask ask = {.kind = ASK_PULSE};
+    comes_back(&ask);
+    struct text bytes = ask_encode(&ask, &arena);
+    struct text longer = arena_format(&arena, "%.*s+", (int)bytes.len, bytes.at);
+    cr_expect_eq(longer.len, bytes.len + 1);
+    cr_expect_not(ask_decode(longer, &arena, &ask));
+    arena_free(&arena);
+}
+
 Test(ask, a_command_comes_back_as_it_was_written)
 {
     struct arena arena = ARENA_EMPTY;

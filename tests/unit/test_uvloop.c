@@ -1,8 +1,10 @@
 /* The loop of Raft and the proxy: tasks run in order, on its thread, and none is lost when it stops. */
+#include "service/clock.h"
 #include "service/cluster/uvloop.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stddef.h>
 #include <stdlib.h>
 
@@ -134,4 +136,63 @@ Test(uvloop, stops_when_it_has_never_done_anything)
     uvloop_free(loop);
     uvloop_stop(NULL);
     uvloop_free(NULL);
+}
+
+/* ---- how far it is ------------------------------------------------------------------------------------------------ */
+
+static sem_t held, let_go, looked;
+static uv_check_t check;
+static int64_t begun_us, handled_in_task_us, handled_in_check_us;
+
+static void on_check_closed(uv_handle_t *handle)
+{
+    (void)handle;
+    sem_post(&looked);
+}
+
+static void on_check(uv_check_t *handle)
+{
+    handled_in_check_us = uvloop_handled_us(loop);
+    uv_close((uv_handle_t *)handle, on_check_closed);
+}
+
+static void hold(struct uvloop_task *task)
+{
+    (void)task;
+    begun_us = clock_monotonic_us();
+    handled_in_task_us = uvloop_handled_us(loop);
+    uv_check_init(uvloop_uv(loop), &check);
+    uv_check_start(&check, on_check);
+    sem_post(&held);
+    sem_wait(&let_go);
+}
+
+static void look(struct uvloop_task *task)
+{
+    (void)task;
+    sem_post(&looked);
+}
+
+Test(uvloop, says_until_when_it_has_handled_what_came)
+{
+    struct uvloop_task holds = {.run = hold}, looks = {.run = look};
+    sem_init(&held, 0, 0);
+    sem_init(&let_go, 0, 0);
+    sem_init(&looked, 0, 0);
+    cr_assert_eq(uvloop_start(&loop), STATUS_OK);
+    cr_assert(uvloop_post(loop, &holds));
+    sem_wait(&held);
+    cr_expect_leq(uvloop_handled_us(loop), begun_us, "it is held up");
+    cr_expect_eq(uvloop_handled_us(loop), handled_in_task_us);
+    int64_t let_go_us = clock_monotonic_us();
+    sem_post(&let_go);
+    sem_wait(&looked);
+    cr_expect_eq(handled_in_check_us, handled_in_task_us, "others' checks come first");
+    for (int i = 0; i < 2; i++) { /* the second runs in a turn that began after the first */
+        cr_assert(uvloop_post(loop, &looks));
+        sem_wait(&looked);
+    }
+    cr_expect_gt(uvloop_handled_us(loop), let_go_us);
+    uvloop_stop(loop);
+    uvloop_free(loop);
 }
