@@ -9,6 +9,7 @@ import time
 import clusters
 from drive import fill, gaps, measure, median
 from rows import READ_KEYS, WRITE_KEYS, Detail, Line, Outcome, compared
+from servers import Failure
 
 WRITES_FACTOR = 4.0
 GAP_SECONDS_MAX = 1.5
@@ -75,10 +76,16 @@ class Cluster:
     """All of it: the same two clusters give rates, gaps and what they cost at rest."""
 
     def run(self, settings, _, say):
-        rounds = {name: [] for name in STARTS}
-        for _ in range(settings.rounds):
+        rounds, failures = {name: [] for name in STARTS}, []
+        for number in range(1, settings.rounds + 1):
             for name, done in rounds.items():
-                done.append(Round(name, settings, say))
+                try:
+                    done.append(Round(name, settings, say))
+                except Failure as failure:  # the other rounds go on without it
+                    say(f"{name} FAILED: {failure}")
+                    failures.append((f"{name}, round {number}", str(failure)))
+        if not all(rounds.values()):
+            return Outcome(failures=failures)
         rates = {name: {what: median([r.rates[what] for r in done]) for what in RATES[name]}
                  for name, done in rounds.items()}
         lines = [compared(work, rates["Ringhold"][ours], f"etcd {theirs}", rates["etcd"][theirs], factor)
@@ -91,7 +98,7 @@ class Cluster:
                            ("a member at rest: resident memory", lambda r: f"{r.resident / 1e6:.1f} MB")):
             lines.append(rest_line(work, text(middle_of(ours)), text(middle_of(theirs))))
         return Outcome(lines, [Detail(f"{name} {what}", result)
-                               for name, whats in rates.items() for what, result in whats.items()])
+                               for name, whats in rates.items() for what, result in whats.items()], failures)
 
 
 def middle_of(rounds):

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 enum {
-    ANSWER_SECONDS_MAX = 10, /* then the client tries another server */
+    ANSWER_SECONDS_MAX = 1, /* then the client tries another server: a write may be sent twice */
     PAUSE_MS = 10 /* after an answer that is not good, and when no server takes the connection */
 };
 

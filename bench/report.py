@@ -106,8 +106,8 @@ Three members of Ringhold (16 partitions, 3 replicas of each) beside three of et
 disk, over loopback: what a member costs is paid three times on the same cores, which separate machines would not do. 64
 clients as above, dealt out over all three members, which send two of three requests of Ringhold's on to another. In each
 round either cluster starts with empty directories, rests for 3 s, is driven, and then loses with SIGKILL the member that
-leads (of Ringhold's the one that leads most partitions), while 16 clients write; a request that is not answered well is sent
-again, to the next member, until it is. Of the gaps the medians of the rounds are given, and the worst.
+leads (of Ringhold's the one that leads most partitions), while 16 clients write; a request that is not answered well within
+a second is sent again, to the next member, until it is. Of the gaps the medians of the rounds are given, and the worst.
 """
 
 

@@ -199,7 +199,8 @@ static void pause_call(struct call *call)
 
 /* ---- sending ------------------------------------------------------------------------------------------------------ */
 
-/* What Ringhold itself reads of a request; the rest need not travel. */
+/* What Ringhold itself reads of a request; the rest need not travel. The values are copied: the client may be gone, and its
+   connection's memory with it, before they are sent. */
 static size_t gather_fields(struct call *call, struct proxy_header ret[FIELDS_MAX])
 {
     static const char *const READ[] = {"Content-Type",    "If-Match",  "If-None-Match",
@@ -209,10 +210,11 @@ static size_t gather_fields(struct call *call, struct proxy_header ret[FIELDS_MA
     for (size_t i = 0; i < sizeof READ / sizeof READ[0]; i++) {
         struct text value = call->x.request.header(call->x.request.source, READ[i]);
         if (text_given(value)) {
-            ret[count++] = (struct proxy_header){text_of(READ[i]), value};
+            ret[count++] = (struct proxy_header){text_of(READ[i]), arena_copy(&call->arena, value)};
         }
     }
-    ret[count++] = (struct proxy_header){TEXT("Request-Id"), answer_request_id(call)};
+    ret[count++] = (struct proxy_header){TEXT("Request-Id"),
+                                         arena_copy(&call->arena, answer_request_id(call))};
     ret[count++] = (struct proxy_header){TEXT("Ringhold-Forwarded"),
                                          cluster_forward_token(call->engine->cluster)};
     if (text_given(call->x.routing_key)) {
@@ -230,6 +232,10 @@ static const char *method_name(enum method method)
     return NAMES[method];
 }
 
+/*
+ * A request that waits for something is parked until its answer comes, so that its client's hang-up is noticed and told to
+ * the owner. Any other is answered soon: like a commit it stays with its loop, which saves seven calls of the system.
+ */
 static void send_it(struct call *call)
 {
     struct forwarding *forwarding = call->forwarding;
@@ -244,8 +250,18 @@ static void send_it(struct call *call)
                                            .deadline_us = clock_monotonic_us() + answer_ms * 1000,
                                            .arena = &call->arena,
                                            .done = on_answer};
+    if (call->arena.exhausted) {
+        call_end_with(call, STATUS_OUT_OF_MEMORY);
+        return;
+    }
     forwarding->sent = true;
-    atomic_store(&forwarding->meeting, MEET_NOBODY);
+    bool stays = x->wait_ms == 0;
+    atomic_store(&forwarding->meeting, stays ? MEET_LOOP : MEET_NOBODY);
+    if (stays) {
+        call->state = CALL_COMMITTING;
+        proxy_submit(cluster_proxy(call->engine->cluster), &forwarding->forward);
+        return;
+    }
     proxy_submit(cluster_proxy(call->engine->cluster), &forwarding->forward);
     if (!park_sent(call)) {
         forwarding_go_on(call);
@@ -364,7 +380,12 @@ void forwarding_go_on(struct call *call)
         forwarding->cancelled = true;
         proxy_cancel(cluster_proxy(call->engine->cluster), &forwarding->forward);
     }
-    if (!wait_for_answer(call)) {
+    if (wait_for_answer(call)) {
+        return;
+    }
+    if (call->gone) { /* and with it the request's fields: sent once more, it would lack its If-Match */
+        call_end_with(call, STATUS_NO_LEADER);
+    } else {
         look_at_outcome(call);
     }
 }

@@ -104,6 +104,27 @@ test('a client that hangs up while it waits through another member loses its pla
   await until(async () => (await waiters()) === 0);
 });
 
+test('clients that hang up while their writes are with another member change nothing that they must not', async () => {
+  const path = '/v1/sessions/hung-up';
+  const { version } = expect(await a.ask('PUT', path, { data: {} }), 201).body;
+  const { body: lookup } = await a.ask('GET', '/v1/ring/lookup?name=hung-up');
+  const owner = cluster.members.find((member) => member.name === lookup.owner);
+  const other = cluster.members.find((member) => member !== owner);
+  owner.kill('SIGSTOP');
+  const leaving = new AbortController();
+  for (let i = 0; i < 20; i++) {
+    const request = { method: 'PUT', body: '{"data":{"new":true}}', headers: { 'If-Match': '"0"' }, signal: leaving.signal };
+    fetch(`${other.base}${path}`, request).catch(() => {});
+  }
+  await pause(150);
+  leaving.abort();
+  await pause(50);
+  owner.kill('SIGCONT');
+  for (const member of cluster.members) {
+    assert.equal(expect(await member.ask('GET', path), 200).body.version, version);
+  }
+});
+
 async function expectAll(acked, member) {
   for (const [key, n] of acked) {
     const { body } = expect(await member.ask('GET', `/v1/sessions/${key}`), 200);
