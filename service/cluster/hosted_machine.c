@@ -56,7 +56,11 @@ static bool on_apply(void *context, struct text entry, uint64_t index, uint64_t 
     atomic_store(&hosted->storage_ok, stored);
     if (stored) {
         hosted_note_state(hosted);
-        hosted->hooks.batch_done(hosted->hooks.context, &events);
+        if (proposal != NULL) {
+            ((struct batch *)proposal)->events = events;
+        } else {
+            hosted->hooks.batch_done(hosted->hooks.context, &events);
+        }
     } else {
         LOG(LOG_ERROR, "entry-not-applied", LOG_INT("partition", hosted->place.partition),
             LOG_INT("index", (int64_t)index),
