@@ -65,8 +65,17 @@ static struct text encode_step(const struct step *step, struct arena *arena)
 
 struct text ask_encode(const struct ask *ask, struct arena *arena)
 {
-    return ask->kind == ASK_STEP ? encode_step(&ask->step, arena)
-                                 : encode_report(&ask->report, arena);
+    switch (ask->kind) {
+    case ASK_STEP:
+        return encode_step(&ask->step, arena);
+    case ASK_REPORT:
+        return encode_report(&ask->report, arena);
+    case ASK_WATCH: {
+        unsigned char *bytes = begin(arena, HEAD_BYTES, ASK_WATCH);
+        return bytes == NULL ? TEXT_ABSENT : (struct text){(const char *)bytes, HEAD_BYTES};
+    }
+    }
+    return TEXT_ABSENT;
 }
 
 static bool get_group(const unsigned char *at, struct report_group *ret)
@@ -112,6 +121,9 @@ bool ask_decode(struct text bytes, struct arena *arena, struct ask *ret)
     case ASK_REPORT:
         ret->kind = ASK_REPORT;
         return decode_report(bytes, arena, &ret->report);
+    case ASK_WATCH:
+        ret->kind = ASK_WATCH;
+        return bytes.len == HEAD_BYTES;
     default:
         return false;
     }

@@ -4,6 +4,7 @@
  *     STEP    a change of the table: the step, made for no epoch in particular. Any member takes it to group 0's leader's
  *             attention by saying who that is; the leader answers when the step is committed.
  *     REPORT  what a member has seen, to group 0's leader, twice a second: that it lives, and the groups it leads.
+ *     WATCH   nothing, but the answer is kept back for some seconds: whose process ends meanwhile hangs up.
  *
  * Layout: one byte of version, one of kind, then the kind's own; numbers and ids big-endian (wire.h).
  * Pure. Decoding trusts nothing: any bytes give a value within its bounds, or false.
@@ -17,7 +18,7 @@
 
 enum { ASK_VERSION = 1 };
 
-enum ask_kind { ASK_STEP = 1, ASK_REPORT = 2 };
+enum ask_kind { ASK_STEP = 1, ASK_REPORT = 2, ASK_WATCH = 3 };
 
 /* A group as its leader sees it. */
 struct report_group {

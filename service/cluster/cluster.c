@@ -191,6 +191,7 @@ static void turn(struct cluster *cluster)
     settle_council(cluster);
     seats_settle(cluster);
     routes_follow(cluster);
+    watch_turn(cluster);
     if (!cluster->draining) {
         steer_groups(cluster);
     }
@@ -414,6 +415,7 @@ static void close_all(struct errand *errand)
     struct cluster *cluster = errand->cluster;
     cluster->stopping = true;
     cluster->stop = errand;
+    watch_end(cluster);
     if (cluster->turns) {
         uv_timer_stop(&cluster->timer);
         uv_close((uv_handle_t *)&cluster->timer, NULL);

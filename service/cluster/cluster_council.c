@@ -183,6 +183,8 @@ void council_serve(void *context, struct control *control, const struct control_
                                 .words = TEXT("This is nothing that this version knows.")});
     } else if (ask.kind == ASK_STEP) {
         take_step(cluster, control, ask.step);
+    } else if (ask.kind == ASK_WATCH) {
+        watch_hold(cluster, control);
     } else {
         hear(cluster, request->source, &ask.report);
         answer(control, &(struct answer){.kind = ANSWER_DONE});

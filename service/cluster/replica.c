@@ -126,6 +126,7 @@ static void turn(uv_check_t *check)
     if (!replica->failed && !replica->closing) {
         confirm_leadership(replica);
         replica_io_turn(replica);
+        replica_lost_turn(replica);
     }
     replica_members_turn(replica);
     replica_log_turn(replica);

@@ -202,6 +202,7 @@ static int io_start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick, ra
 {
     struct replica *replica = replica_of_io(io);
     replica->recv = recv;
+    replica->tick = tick;
     return replica->inner.start(io, msecs, tick, replica_receive);
 }
 

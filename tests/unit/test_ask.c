@@ -41,6 +41,17 @@ Test(ask, a_report_comes_back_as_it_was_written)
     comes_back(&ask);
 }
 
+Test(ask, a_watch_comes_back_as_it_was_written_and_has_no_more_to_say)
+{
+    struct arena arena = ARENA_EMPTY;
+    struct ask ask = {.kind = ASK_WATCH};
+    comes_back(&ask);
+    struct text bytes = ask_encode(&ask, &arena);
+    struct text longer = arena_format(&arena, "%.*s!", (int)bytes.len, bytes.at);
+    cr_expect_not(ask_decode(longer, &arena, &ask));
+    arena_free(&arena);
+}
+
 Test(ask, a_report_of_what_cannot_be_is_refused)
 {
     struct arena arena = ARENA_EMPTY;
