@@ -169,6 +169,7 @@ void replica_receive(struct raft_io *io, struct raft_message *message)
         message->request_vote.disrupt_leader = true;
     }
     replica->recv(io, message);
+    replica_heard(replica);
 }
 
 void replica_io_end(struct replica *replica)

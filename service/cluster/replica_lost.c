@@ -8,6 +8,14 @@
 #include "service/cluster/replica_guard.h"
 #include "service/cluster/replica_state.h"
 
+void replica_heard(struct replica *replica)
+{
+    struct raft *raft = &replica->raft;
+    if (raft->state == RAFT_FOLLOWER && raft->follower_state.current_leader.id != 0) {
+        raft->follower_state.randomized_election_timeout = guard_patience(raft, replica->group);
+    }
+}
+
 void replica_lost(struct replica *replica, uint64_t node)
 {
     raft_time now = replica->io.time(&replica->io);
@@ -28,9 +36,6 @@ void replica_lost_turn(struct replica *replica)
 {
     struct raft *raft = &replica->raft;
     raft_time now = replica->io.time(&replica->io);
-    if (raft->state == RAFT_FOLLOWER && raft->follower_state.current_leader.id != 0) {
-        raft->follower_state.randomized_election_timeout = guard_patience(raft, replica->group);
-    }
     if (replica->lost == 0) {
         return;
     }

@@ -184,7 +184,9 @@ static inline bool replica_transferring(const struct replica *replica)
     return replica->transfer != TRANSFER_NONE;
 }
 
-/* replica_lost.c: part of the turn */
+/* replica_lost.c: the engine has taken a message in, and drawn anew how long it waits for the next */
+void replica_heard(struct replica *replica);
+/* Part of the turn. */
 void replica_lost_turn(struct replica *replica);
 
 /* replica_io.c: puts ours around the engine's functions. After raft_uv_init. */
