@@ -106,7 +106,8 @@ enum {
     REPLICA_MEMBERS_MAX = 64,
     REPLICA_ELECTION_MS = 400,
     REPLICA_HEARTBEAT_MS = 80,
-    REPLICA_LOST_MS = 100, /* a leader whose process seems to have ended was silent for so long */
+    REPLICA_LOST_MS = 100, /* a leader whose process seems to have ended was silent for so long, */
+    REPLICA_LAST_WORDS_MS = 20, /* but for what it had said before */
     REPLICA_UNKNOWN_MS =
         5000, /* how long after a lost leadership an outcome may still come to light */
     REPLICA_HOLD_MS = 2000,      /* how long a proposal waits for room on the disk */

@@ -66,8 +66,14 @@ unsigned guard_patience(const struct raft *follower, uint64_t group)
 enum guard_lost guard_lost(const struct raft *follower, raft_id leader, raft_time at, raft_time now)
 {
     if (follower->state != RAFT_FOLLOWER || follower->follower_state.current_leader.id != leader ||
-        follower->election_timer_start > at) {
+        follower->election_timer_start > at + REPLICA_LAST_WORDS_MS) {
         return GUARD_LOST_THERE;
     }
     return now < at + REPLICA_LOST_MS ? GUARD_LOST_WAITS : GUARD_LOST_GONE;
+}
+
+bool guard_asks_itself(const struct raft *voter, raft_term asked)
+{
+    return voter->state == RAFT_FOLLOWER && voter->follower_state.current_leader.id == 0 &&
+           voter->current_term == asked && voter->voted_for == 0;
 }

@@ -165,11 +165,13 @@ void replica_receive(struct raft_io *io, struct raft_message *message)
         guard_commit_first(&replica->raft, &message->append_entries)) {
         commit_first(replica, message);
     }
-    if (message->type == RAFT_REQUEST_VOTE && guard_may_vote(&replica->raft, io->time(io))) {
-        message->request_vote.disrupt_leader = true;
+    raft_term asked = 0;
+    if (message->type == RAFT_REQUEST_VOTE) {
+        asked = message->request_vote.term;
+        message->request_vote.disrupt_leader |= guard_may_vote(&replica->raft, io->time(io));
     }
     replica->recv(io, message);
-    replica_heard(replica);
+    replica_heard(replica, asked);
 }
 
 void replica_io_end(struct replica *replica)

@@ -8,28 +8,31 @@
 #include "service/cluster/replica_guard.h"
 #include "service/cluster/replica_state.h"
 
-void replica_heard(struct replica *replica)
+/* As after the least election timeout without a word: it may vote for another now, and ask for votes when its turn is. */
+static void has_waited(struct replica *replica)
+{
+    struct raft *raft = &replica->raft;
+    raft->follower_state.randomized_election_timeout = guard_patience(raft, replica->group);
+    raft->election_timer_start = replica->io.time(&replica->io) - raft->election_timeout;
+}
+
+void replica_heard(struct replica *replica, raft_term asked)
 {
     struct raft *raft = &replica->raft;
     if (raft->state == RAFT_FOLLOWER && raft->follower_state.current_leader.id != 0) {
         raft->follower_state.randomized_election_timeout = guard_patience(raft, replica->group);
+    } else if (asked != 0 && guard_asks_itself(raft, asked)) {
+        has_waited(replica);
     }
 }
 
 void replica_lost(struct replica *replica, uint64_t node)
 {
     raft_time now = replica->io.time(&replica->io);
-    if (guard_lost(&replica->raft, node, now, now) == GUARD_LOST_WAITS) {
+    if (replica->lost != node && guard_lost(&replica->raft, node, now, now) == GUARD_LOST_WAITS) {
         replica->lost = node;
         replica->lost_at = now;
     }
-}
-
-/* The leader has been silent for as long as must be, to us: we may vote for another, and the first may ask for votes. */
-static void give_up(struct replica *replica, raft_time now)
-{
-    replica->raft.election_timer_start = now - replica->raft.election_timeout;
-    replica->tick(&replica->io);
 }
 
 void replica_lost_turn(struct replica *replica)
@@ -42,6 +45,7 @@ void replica_lost_turn(struct replica *replica)
     enum guard_lost lost = guard_lost(raft, replica->lost, replica->lost_at, now);
     replica->lost = lost == GUARD_LOST_WAITS ? replica->lost : 0;
     if (lost == GUARD_LOST_GONE) {
-        give_up(replica, now);
+        has_waited(replica);
+        replica->tick(&replica->io);
     }
 }

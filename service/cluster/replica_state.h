@@ -184,8 +184,9 @@ static inline bool replica_transferring(const struct replica *replica)
     return replica->transfer != TRANSFER_NONE;
 }
 
-/* replica_lost.c: the engine has taken a message in, and drawn anew how long it waits for the next */
-void replica_heard(struct replica *replica);
+/* replica_lost.c: the engine has taken a message in, and drawn anew how long it waits for the next; `asked`: the term in
+   which it was asked for its vote, 0: it was not */
+void replica_heard(struct replica *replica, raft_term asked);
 /* Part of the turn. */
 void replica_lost_turn(struct replica *replica);
 

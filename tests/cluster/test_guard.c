@@ -290,13 +290,33 @@ Test(guard, a_leader_that_seemed_to_have_ended_is_gone_only_when_nothing_more_is
     cr_expect_eq(guard_lost(raft, 1, 1050, 1050 + REPLICA_LOST_MS - 1), GUARD_LOST_WAITS);
     cr_expect_eq(guard_lost(raft, 1, 1050, 1050 + REPLICA_LOST_MS), GUARD_LOST_GONE);
     cr_expect_eq(guard_lost(raft, 3, 1050, 1050), GUARD_LOST_THERE, "another leads");
-    raft->election_timer_start = 1051;
+    raft->election_timer_start = 1050 + REPLICA_LAST_WORDS_MS;
+    cr_expect_eq(guard_lost(raft, 1, 1050, 1050 + REPLICA_LOST_MS), GUARD_LOST_GONE);
+    raft->election_timer_start++;
     cr_expect_eq(guard_lost(raft, 1, 1050, 9999), GUARD_LOST_THERE, "it was heard of since");
     raft->election_timer_start = 1000;
     raft->state = RAFT_CANDIDATE;
     cr_expect_eq(guard_lost(raft, 1, 1050, 9999), GUARD_LOST_THERE);
     raft->state = RAFT_LEADER;
     cr_expect_eq(guard_lost(raft, 1, 1050, 9999), GUARD_LOST_THERE);
+    follower_free(raft);
+}
+
+Test(guard, who_refuses_a_candidate_for_its_log_asks_itself)
+{
+    struct raft *raft = follower_of("vvv", 2);
+    raft->current_term = 7;
+    raft->follower_state.current_leader.id = 0;
+    cr_expect(guard_asks_itself(raft, 7));
+    cr_expect_not(guard_asks_itself(raft, 6), "an old request");
+    raft->voted_for = 3;
+    cr_expect_not(guard_asks_itself(raft, 7), "it has voted");
+    raft->voted_for = 0;
+    raft->follower_state.current_leader.id = 1;
+    cr_expect_not(guard_asks_itself(raft, 7), "it has a leader");
+    raft->follower_state.current_leader.id = 0;
+    raft->state = RAFT_CANDIDATE;
+    cr_expect_not(guard_asks_itself(raft, 7), "it has asked");
     follower_free(raft);
 }
 
