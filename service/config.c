@@ -13,6 +13,7 @@
 
 enum setting_type {
     TYPE_ADDRESS,
+    TYPE_PEER,
     TYPE_HOST,
     TYPE_PATH,
     TYPE_DURABILITY,
@@ -54,8 +55,7 @@ static const struct setting CONFIG_FLAGS[SETTINGS] = {
      MEMBER(drain_ms), 0, 10 * MINUTE_MS, 0},
     {"warm-bytes", "BYTES", "how much is read into memory before /readyz says ready", TYPE_BYTES,
      MEMBER(warm_bytes), 0, INT64_C(1) << 46, INT64_C(256) << 20},
-    {"peer", "ADDR:PORT", "cluster: where the other members reach this one", TYPE_ADDRESS,
-     MEMBER(cluster.peer), 0, 0, 0},
+    {"peer", "HOST:PORT", "cluster: where the other members reach this one", TYPE_PEER, 0, 0, 0, 0},
     {"cluster-secret-file", "FILE", "cluster: what its members know each other by", TYPE_PATH,
      MEMBER(cluster.secret_file), 0, 0, 0},
     {"cluster-init", NULL, "make a new cluster; this is its first member", TYPE_YES,
@@ -192,6 +192,22 @@ static bool take_address(const struct given *given, struct config_address *ret)
     return true;
 }
 
+/* An address; or a name, which is kept as it is for the others to look up. */
+static bool take_peer(const struct given *given, struct config_cluster *ret)
+{
+    const char *colon = strrchr(given->value, ':');
+    size_t len = colon == NULL ? 0 : (size_t)(colon - given->value);
+    bool number = len == 0 || strspn(given->value, "0123456789.") == len || given->value[0] == '[';
+    *ret->peer_name = '\0';
+    if (number || strncmp(given->value, "localhost:", 10) == 0) {
+        return take_address(given, &ret->peer);
+    }
+    ret->peer = (struct config_address){.port = 0};
+    bool taken = take_host(given, ret->peer_name);
+    ret->peer.port = taken ? (uint16_t)strtoul(colon + 1, NULL, 10) : 0;
+    return taken;
+}
+
 static bool take_durability(const struct given *given, struct config *config)
 {
     bool full = strcmp(given->value, "full") == 0;
@@ -218,6 +234,8 @@ static bool take(const struct given *given, struct config *config)
     switch (given->setting->type) {
     case TYPE_ADDRESS:
         return take_address(given, member);
+    case TYPE_PEER:
+        return take_peer(given, &config->cluster);
     case TYPE_HOST:
         return take_host(given, member);
     case TYPE_PATH:
@@ -502,26 +520,6 @@ static bool read_sources(const struct arguments *arguments, char *const environm
     return true;
 }
 
-/* What each setting allows by itself, and not beside the others. */
-static bool check_cluster(const struct config_cluster *cluster, char *why)
-{
-    bool member = cluster->peer.ip[0] != '\0', joins = cluster->join[0] != '\0';
-    const char *wrong = NULL;
-    if ((cluster->partitions & (cluster->partitions - 1)) != 0) {
-        wrong = "--partitions must be a power of two.";
-    } else if (cluster->replicas % 2 == 0) {
-        wrong = "--replicas must be an odd number: 1, 3 or 5.";
-    } else if (cluster->init && joins) {
-        wrong = "Pass one of --cluster-init and --join, not both.";
-    } else if (!member && (cluster->init || joins || cluster->secret_file[0] != '\0')) {
-        wrong = "A member of a cluster needs --peer ADDR:PORT, where the others reach it.";
-    } else if (member && cluster->peer.port == 0) {
-        wrong = "--peer must have a port that the others know, not 0.";
-    }
-    snprintf(why, CONFIG_WHY_BYTES, "%s", wrong == NULL ? "" : wrong);
-    return wrong == NULL;
-}
-
 bool config_read(int argc, char *const argv[], char *const environment[], struct config *ret,
                  enum config_command *ret_command, char ret_why[CONFIG_WHY_BYTES])
 {
@@ -539,7 +537,7 @@ bool config_read(int argc, char *const argv[], char *const environment[], struct
             return false;
         }
     }
-    if (!check_cluster(&config.cluster, ret_why)) {
+    if (!config_check_cluster(&config, ret_why)) {
         return false;
     }
     if (config.node[0] == '\0') {

@@ -352,12 +352,17 @@ static bool start(struct cluster *cluster, char *why)
 
 static void set_facts(struct cluster *cluster, const struct config *config, const char *url)
 {
-    bool ipv6 = strchr(config->cluster.peer.ip, ':') != NULL;
+    const struct config_cluster *ours = &config->cluster;
+    bool ipv6 = strchr(ours->peer.ip, ':') != NULL;
     snprintf(cluster->facts.name, sizeof cluster->facts.name, "%.*s", NAME_BYTES_MAX, config->node);
     snprintf(cluster->facts.url, sizeof cluster->facts.url, "%s", url);
-    snprintf(cluster->facts.peer, sizeof cluster->facts.peer, "%s%s%s:%u", ipv6 ? "[" : "",
-             config->cluster.peer.ip, ipv6 ? "]" : "", (unsigned)config->cluster.peer.port);
-    cluster->facts.weight = (uint32_t)config->cluster.weight;
+    if (ours->peer_name[0] != '\0') {
+        snprintf(cluster->facts.peer, sizeof cluster->facts.peer, "%s", ours->peer_name);
+    } else {
+        snprintf(cluster->facts.peer, sizeof cluster->facts.peer, ipv6 ? "[%s]:%u" : "%s:%u",
+                 ours->peer.ip, (unsigned)ours->peer.port);
+    }
+    cluster->facts.weight = (uint32_t)ours->weight;
 }
 
 bool cluster_start(const struct config *config, const char *url, uint64_t node,

@@ -168,7 +168,9 @@ void replica_receive(struct raft_io *io, struct raft_message *message)
     raft_term asked = 0;
     if (message->type == RAFT_REQUEST_VOTE) {
         asked = message->request_vote.term;
-        message->request_vote.disrupt_leader |= guard_may_vote(&replica->raft, io->time(io));
+        /* Who asks has waited for a leader that seems to have ended; we need not wait as long again. */
+        message->request_vote.disrupt_leader |=
+            replica->lost != 0 || guard_may_vote(&replica->raft, io->time(io));
     }
     replica->recv(io, message);
     replica_heard(replica, asked);

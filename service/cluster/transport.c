@@ -125,6 +125,7 @@ static int group_listen(struct raft_uv_transport *engine, raft_uv_accept_cb cb)
 /* A dial for the engine, which keeps the request until it is told. */
 struct dial {
     struct group *group;
+    uint64_t node;
     struct raft_uv_connect *request;
     raft_uv_connect_cb cb;
 };
@@ -137,6 +138,9 @@ static void dialled(void *context, enum peer_verdict verdict, struct uv_tcp_s *t
                  : verdict == PEER_CANCELLED ? RAFT_CANCELED
                                              : RAFT_NOCONNECTION;
     group->dials--;
+    if (verdict == PEER_UNREACHABLE || verdict == PEER_SLOW) {
+        peers_doubt(group->transport->peers, dial->node);
+    }
     dial->cb(dial->request, (uv_stream_t *)tcp, status);
     free(dial);
     settle_group(group);
@@ -157,7 +161,7 @@ static int group_connect(struct raft_uv_transport *engine, struct raft_uv_connec
     if (dial == NULL) {
         return RAFT_NOMEM;
     }
-    *dial = (struct dial){group, request, cb};
+    *dial = (struct dial){group, id, request, cb};
     request->cb = cb;
     if (!links_dial(&transport->links, PEER_RAFT, id, group->id, (struct sockaddr *)&where, dialled,
                     dial, group)) {
@@ -226,9 +230,13 @@ bool transport_ask(struct transport *transport, uint64_t to, const char *host, u
                    struct text request, control_answered *answered, void *context)
 {
     struct sockaddr_storage where;
-    bool number = uv_ip4_addr(host, port, (struct sockaddr_in *)&where) == 0 ||
-                  uv_ip6_addr(host, port, (struct sockaddr_in6 *)&where) == 0;
-    if (!number || request.len > CONTROL_FRAME_BYTES_MAX || transport->closed != NULL) {
+    if (transport->closed != NULL || request.len > CONTROL_FRAME_BYTES_MAX) {
+        return false;
+    }
+    /* Who is none of ours (yet) has a place in the book as node 0, the last one asked. */
+    uint64_t node = peers_know(transport->peers, to) ? to : 0;
+    if ((node == 0 && !peers_put(transport->peers, 0, host, port)) ||
+        !peers_find(transport->peers, node, &where)) {
         return false;
     }
     struct ask *ask = malloc(sizeof *ask + request.len + 1);

@@ -18,7 +18,9 @@ export async function freePort() {
 }
 
 export class Cluster {
-  constructor({ partitions = 8 } = {}) {
+  // `host` is what members call each other by; all are on loopback.
+  constructor({ partitions = 8, host = '127.0.0.1' } = {}) {
+    this.host = host;
     this.dir = mkdtempSync(join(tmpdir(), 'ringhold-members-'));
     this.secret = join(this.dir, 'secret');
     writeFileSync(this.secret, 'a secret that only these members know\n');
@@ -28,7 +30,7 @@ export class Cluster {
 
   // Where a member runs: what it listens on for clients and for peers, and what it is run by.
   async place() {
-    return { peer: `127.0.0.1:${await freePort()}` };
+    return { peer: `${this.host}:${await freePort()}` };
   }
 
   // Starts a member that was in before, or with the flags that let it in.
