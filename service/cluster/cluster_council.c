@@ -7,7 +7,8 @@ enum { MOVES_MAX = 8, MOVES_PER_MEMBER_MAX = 2 };
 
 struct replica_status council_status(const struct cluster *cluster)
 {
-    return cluster->council == NULL ? (struct replica_status){0} : replica_status(cluster->council);
+    struct replica_status closed = {0};
+    return cluster->council == NULL ? closed : replica_status(cluster->council);
 }
 
 /* ---- what members say --------------------------------------------------------------------------------------------- */

@@ -89,7 +89,7 @@ static bool may_lead(const struct table *table, const struct replica_member *mem
 uint64_t steering_heir(const struct table *table, const struct replica_member *members, int count,
                        uint64_t self, unsigned turn)
 {
-    uint64_t best = 0, heirs[REPLICA_MEMBERS_MAX];
+    uint64_t best = 0, heirs[REPLICA_MEMBERS_MAX] = {0};
     unsigned able = 0;
     for (int i = 0; i < count; i++) {
         if (may_lead(table, &members[i], self) && members[i].match > best) {
