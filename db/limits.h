@@ -87,8 +87,10 @@ enum {
     PEER_SECRET_BYTES_MIN = 16,
     PEER_SECRET_BYTES_MAX = 1024,
     CONTROL_FRAME_BYTES_MAX = BODY_BYTES_MAX + 64 * 1024,
-    CONTROL_CONNECTIONS_MAX = 64,
-    CONTROL_MS = 10000, /* for each frame of a control connection */
+    CONTROL_CONNECTIONS_MAX =
+        256,                 /* each other member holds one open, and has others for moments */
+    CONTROL_WATCH_MS = 5000, /* how long a watch is not answered */
+    CONTROL_MS = 10000,      /* for each frame of a control connection */
 
     /* the cluster: a group's replica */
     REPLICA_UNCOMMITTED_MAX = 32, /* conflicting logs go back an entry each round trip */
@@ -104,6 +106,8 @@ enum {
     REPLICA_MEMBERS_MAX = 64,
     REPLICA_ELECTION_MS = 400,
     REPLICA_HEARTBEAT_MS = 80,
+    REPLICA_LOST_MS = 100, /* a leader whose process seems to have ended was silent for so long, */
+    REPLICA_LAST_WORDS_MS = 20, /* but for what it had said before */
     REPLICA_UNKNOWN_MS =
         5000, /* how long after a lost leadership an outcome may still come to light */
     REPLICA_HOLD_MS = 2000,      /* how long a proposal waits for room on the disk */

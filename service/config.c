@@ -166,26 +166,6 @@ static bool read_sources(const struct arguments *arguments, char *const environm
     return true;
 }
 
-/* What each setting allows by itself, and not beside the others. */
-static bool check_cluster(const struct config_cluster *cluster, char *why)
-{
-    bool member = cluster->peer.ip[0] != '\0', joins = cluster->join[0] != '\0';
-    const char *wrong = NULL;
-    if ((cluster->partitions & (cluster->partitions - 1)) != 0) {
-        wrong = "--partitions must be a power of two.";
-    } else if (cluster->replicas % 2 == 0) {
-        wrong = "--replicas must be an odd number: 1, 3 or 5.";
-    } else if (cluster->init && joins) {
-        wrong = "Pass one of --cluster-init and --join, not both.";
-    } else if (!member && (cluster->init || joins || cluster->secret_file[0] != '\0')) {
-        wrong = "A member of a cluster needs --peer ADDR:PORT, where the others reach it.";
-    } else if (member && cluster->peer.port == 0) {
-        wrong = "--peer must have a port that the others know, not 0.";
-    }
-    snprintf(why, CONFIG_WHY_BYTES, "%s", wrong == NULL ? "" : wrong);
-    return wrong == NULL;
-}
-
 /* What a cluster is made with counts later too where it was given: it must not contradict the cluster. */
 static bool settle_sizes(struct config_cluster *cluster)
 {
@@ -253,7 +233,7 @@ bool config_read(int argc, char *const argv[], char *const environment[], struct
     if (!arguments_read(argc, argv, &arguments, ret_why) ||
         !read_sources(&arguments, environment, &config, ret_why) ||
         !take_words(&arguments, &config, ret_why) || !settle_sizes(&config.cluster) ||
-        (arguments.command == CONFIG_SERVE && !check_cluster(&config.cluster, ret_why))) {
+        (arguments.command == CONFIG_SERVE && !config_check_cluster(&config, ret_why))) {
         return false;
     }
     if (config.node[0] == '\0') {

@@ -20,6 +20,7 @@ enum {
     CONFIG_PATH_BYTES = 1024,
     CONFIG_NODE_BYTES = 256,
     CONFIG_WHY_BYTES = 640,
+    CONFIG_URL_BYTES = CONFIG_HOST_BYTES + 16,
     CONFIG_OPERANDS_MAX = 2
 };
 
@@ -44,7 +45,8 @@ struct config_address {
 
 /* What makes an instance a member of a cluster; all empty where it stands alone. */
 struct config_cluster {
-    struct config_address peer;            /* where the other members reach it */
+    struct config_address peer;            /* where it listens for the other members */
+    char peer_name[CONFIG_HOST_BYTES];     /* HOST:PORT, where they reach it, if that is a name */
     char secret_file[CONFIG_PATH_BYTES];   /* what members know each other by */
     bool init;                             /* makes a new cluster, with this as its first member */
     int64_t partitions;                    /* with init: how many arcs the ring has */
@@ -84,6 +86,15 @@ struct config {
  */
 bool config_read(int argc, char *const argv[], char *const environment[], struct config *ret,
                  enum config_command *ret_command, char ret_why[CONFIG_WHY_BYTES]);
+
+/* For config_read: whether the settings of a member go together. False, with a sentence. */
+bool config_check_cluster(const struct config *config, char *why);
+/* Looks the host of --peer up where it is a name, so that there is an address to listen on. False, with a sentence, when
+   there is none. */
+bool config_resolve(struct config *config, char ret_why[CONFIG_WHY_BYTES]);
+/* The URL at which the others reach a member that listens at `listening`: what --advertise says, else where it listens;
+   and where that is everywhere, the host of --peer with the port it listens on. */
+void config_url(const struct config *config, const char *listening, char ret[CONFIG_URL_BYTES]);
 
 /* Prints what --help says. */
 void config_help(FILE *out);

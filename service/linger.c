@@ -46,11 +46,14 @@ void linger_add(struct linger_set *linger, int socket, int64_t now_us)
     if (ended(socket)) {
         return;
     }
-    int fd = fcntl(socket, F_DUPFD_CLOEXEC, 0);
+    /* ThreadSanitizer does not see F_DUPFD_CLOEXEC make a descriptor, and would take its uses for those of another that
+       had its number before. This process starts no program that could inherit it in between. */
+    int fd = dup(socket);
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data.fd = fd};
     if (fd < 0) {
         return;
     }
+    (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
     if (shutdown(fd, SHUT_WR) != 0 || epoll_ctl(linger->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
         close(fd);
         return;

@@ -55,11 +55,17 @@ static int restore(const struct config *config)
     return EXIT_DONE;
 }
 
-static int run(enum config_command command, const struct config *config)
+static int serve(struct config *config)
+{
+    char why[CONFIG_WHY_BYTES];
+    return config_resolve(config, why) ? server_run(config) : command_failed(why);
+}
+
+static int run(enum config_command command, struct config *config)
 {
     switch (command) {
     case CONFIG_SERVE:
-        return server_run(config);
+        return serve(config);
     case CONFIG_BACKUP:
         return back_up(config);
     case CONFIG_RESTORE:

@@ -202,13 +202,11 @@ static bool clustered(const struct config *config)
 static bool start_cluster(struct server *server, char why[DATADIR_WHY_BYTES])
 {
     struct cluster_hooks hooks = {on_batch_done, on_led, on_ring_changed, on_left, server};
-    const char *advertise = server->config->cluster.advertise;
-    char url[CONFIG_HOST_BYTES + 16];
-    snprintf(url, sizeof url, "http://%s", advertise);
+    char url[CONFIG_URL_BYTES];
+    config_url(server->config, server->url, url);
     setenv("UV_THREADPOOL_SIZE", "16", 0); /* syncs and images of many groups at once */
     uint64_t node = strtoull(datadir_node_id(server->datadir), NULL, 16);
-    bool started = cluster_start(server->config, advertise[0] == '\0' ? server->url : url, node,
-                                 hooks, &server->engine.cluster, why);
+    bool started = cluster_start(server->config, url, node, hooks, &server->engine.cluster, why);
     if (started) {
         server->engine.partitions = cluster_partitions(server->engine.cluster);
     }

@@ -30,8 +30,7 @@ const struct setting settings[SETTINGS] = {
      MEMBER(drain_ms), 0, 10 * MINUTE_MS, 0},
     {"warm-bytes", "BYTES", "how much is read into memory before /readyz says ready", TYPE_BYTES,
      MEMBER(warm_bytes), 0, INT64_C(1) << 46, INT64_C(256) << 20},
-    {"peer", "ADDR:PORT", "cluster: where the other members reach this one", TYPE_ADDRESS,
-     MEMBER(cluster.peer), 0, 0, 0},
+    {"peer", "HOST:PORT", "cluster: where the other members reach this one", TYPE_PEER, 0, 0, 0, 0},
     {"cluster-secret-file", "FILE", "cluster: what its members know each other by", TYPE_PATH,
      MEMBER(cluster.secret_file), 0, 0, 0},
     {"cluster-init", NULL, "make a new cluster; this is its first member", TYPE_YES,
@@ -160,6 +159,22 @@ static bool take_address(const struct given *given, struct config_address *ret)
     return true;
 }
 
+/* An address; or a name, which is kept as it is for the others to look up. */
+static bool take_peer(const struct given *given, struct config_cluster *ret)
+{
+    const char *colon = strrchr(given->value, ':');
+    size_t len = colon == NULL ? 0 : (size_t)(colon - given->value);
+    bool number = len == 0 || strspn(given->value, "0123456789.") == len || given->value[0] == '[';
+    *ret->peer_name = '\0';
+    if (number || strncmp(given->value, "localhost:", 10) == 0) {
+        return take_address(given, &ret->peer);
+    }
+    ret->peer = (struct config_address){.port = 0};
+    bool taken = take_host(given, ret->peer_name);
+    ret->peer.port = taken ? (uint16_t)strtoul(colon + 1, NULL, 10) : 0;
+    return taken;
+}
+
 static bool take_durability(const struct given *given, struct config *config)
 {
     bool full = strcmp(given->value, "full") == 0;
@@ -186,6 +201,8 @@ bool setting_take(const struct given *given, struct config *config)
     switch (given->setting->type) {
     case TYPE_ADDRESS:
         return take_address(given, member);
+    case TYPE_PEER:
+        return take_peer(given, &config->cluster);
     case TYPE_HOST:
         return take_host(given, member);
     case TYPE_PATH:

@@ -10,6 +10,7 @@
 
 enum setting_type {
     TYPE_ADDRESS,
+    TYPE_PEER,
     TYPE_HOST,
     TYPE_PATH,
     TYPE_DURABILITY,

@@ -107,9 +107,10 @@ struct text ask_encode(const struct ask *ask, struct arena *arena)
     case ASK_STANDING:
         return encode_standing(ask->member, arena);
     case ASK_PULSE:
+    case ASK_WATCH:
         break;
     }
-    const unsigned char *bytes = begin(arena, HEAD_BYTES, ASK_PULSE);
+    const unsigned char *bytes = begin(arena, HEAD_BYTES, ask->kind);
     return bytes == NULL ? TEXT_ABSENT : (struct text){(const char *)bytes, HEAD_BYTES};
 }
 
@@ -180,7 +181,8 @@ bool ask_decode(struct text bytes, struct arena *arena, struct ask *ret)
         }
         return bytes.len == STANDING_BYTES;
     case ASK_PULSE:
-        ret->kind = ASK_PULSE;
+    case ASK_WATCH:
+        ret->kind = (enum ask_kind)bytes.at[1];
         return bytes.len == HEAD_BYTES;
     default:
         return false;

@@ -8,6 +8,7 @@
  *     STANDING  the table as it certainly is, and how far a member is with leaving.
  *     COMMAND   a command of the state machine (db/codec.h), to whom a partition is led by: it answers with the result.
  *     PULSE     how far the groups are that the asked member leads (freshness.h); it answers in its own form.
+ *     WATCH     nothing, but the answer is kept back for some seconds: whose process ends meanwhile hangs up.
  *
  * Layout: one byte of version, one of kind, then the kind's own; numbers and ids big-endian (wire.h).
  * Pure. Decoding trusts nothing: any bytes give a value within its bounds, or false.
@@ -26,7 +27,8 @@ enum ask_kind {
     ASK_REPORT = 2,
     ASK_COMMAND = 3,
     ASK_STANDING = 4,
-    ASK_PULSE = 5
+    ASK_PULSE = 5,
+    ASK_WATCH = 6
 };
 
 /* A replica as its group's leader sees it. */

@@ -202,6 +202,7 @@ static void turn(struct cluster *cluster)
         cluster->pulsed_us = now_us;
         pulse_ask(cluster);
     }
+    watch_turn(cluster);
     if (!cluster->draining) {
         steer_groups(cluster);
     }
@@ -415,12 +416,17 @@ static bool start(struct cluster *cluster, char *why)
 
 static void set_facts(struct cluster *cluster, const struct config *config, const char *url)
 {
-    bool ipv6 = strchr(config->cluster.peer.ip, ':') != NULL;
+    const struct config_cluster *ours = &config->cluster;
+    bool ipv6 = strchr(ours->peer.ip, ':') != NULL;
     snprintf(cluster->facts.name, sizeof cluster->facts.name, "%.*s", NAME_BYTES_MAX, config->node);
     snprintf(cluster->facts.url, sizeof cluster->facts.url, "%s", url);
-    snprintf(cluster->facts.peer, sizeof cluster->facts.peer, "%s%s%s:%u", ipv6 ? "[" : "",
-             config->cluster.peer.ip, ipv6 ? "]" : "", (unsigned)config->cluster.peer.port);
-    cluster->facts.weight = (uint32_t)config->cluster.weight;
+    if (ours->peer_name[0] != '\0') {
+        snprintf(cluster->facts.peer, sizeof cluster->facts.peer, "%s", ours->peer_name);
+    } else {
+        snprintf(cluster->facts.peer, sizeof cluster->facts.peer, ipv6 ? "[%s]:%u" : "%s:%u",
+                 ours->peer.ip, (unsigned)ours->peer.port);
+    }
+    cluster->facts.weight = (uint32_t)ours->weight;
 }
 
 bool cluster_start(const struct config *config, const char *url, uint64_t node,
@@ -478,6 +484,7 @@ static void close_all(struct errand *errand)
     struct cluster *cluster = errand->cluster;
     cluster->stopping = true;
     cluster->stop = errand;
+    watch_end(cluster);
     if (cluster->turns) {
         uv_timer_stop(&cluster->timer);
         uv_close((uv_handle_t *)&cluster->timer, NULL);

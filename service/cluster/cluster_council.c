@@ -7,8 +7,8 @@ enum { MOVES_MAX = 8, MOVES_PER_MEMBER_MAX = 2 };
 
 struct replica_status council_status(const struct cluster *cluster)
 {
-    struct replica_status none = {0};
-    return cluster->council == NULL ? none : replica_status(cluster->council);
+    struct replica_status closed = {0};
+    return cluster->council == NULL ? closed : replica_status(cluster->council);
 }
 
 /* ---- what members say --------------------------------------------------------------------------------------------- */
@@ -243,6 +243,8 @@ void council_serve(void *context, struct control *control, const struct control_
         take_standing(cluster, control, ask.member);
     } else if (ask.kind == ASK_PULSE) {
         pulse_answer(cluster, control);
+    } else if (ask.kind == ASK_WATCH) {
+        watch_hold(cluster, control);
     } else {
         take_report(cluster, control, request->source, &ask.report);
     }

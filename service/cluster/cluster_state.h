@@ -8,6 +8,7 @@
  *     cluster_steer.c   as leader of a group: its membership is made what the table says; reports
  *     cluster_council.c as leader of group 0: steps are taken in, and placed
  *     cluster_overview.c as leader of group 0: what was heard of all, put together
+ *     cluster_watch.c   whose process has ended
  *     cluster_drain.c   handing over what is led here, before the end
  *     cluster_pulse.c   how fresh the replicas are that are led elsewhere
  *     cluster_routes.c  who owns what, for the other threads
@@ -39,7 +40,9 @@ enum {
     CLUSTER_HAND_OVER_MS = 5000, /* after who should lead did not come to: it may be gone */
     CLUSTER_LED_MS = 1000, /* who has begun to lead does so at least so long: it was given the lead
                               for a reason that the table may not know yet */
-    CLUSTER_TOKEN_DIGITS = 64
+    CLUSTER_TOKEN_DIGITS = 64,
+    WATCHES_HELD_MAX =
+        2 * MEMBERS_MAX /* a member that has come back asks before its old ask is gone */
 };
 
 /* A partition's place on this node. */
@@ -60,6 +63,20 @@ struct heard {
     struct presence presence;
     struct report report;
     struct arena arena; /* of the report's groups */
+};
+
+/* What we ask of another member, to learn when its process ends. */
+struct watch {
+    struct cluster *cluster;
+    uint64_t member; /* 0: free */
+    bool asked;
+    int64_t again_us; /* not before */
+};
+
+/* The same, asked of us. */
+struct held {
+    struct control *control; /* NULL: free */
+    int64_t until_us;
 };
 
 struct cluster {
@@ -109,6 +126,8 @@ struct cluster {
     struct partitions partitions;
     struct seat *seats;
     struct heard heard[MEMBERS_MAX];
+    struct watch watches[MEMBERS_MAX];
+    struct held held[WATCHES_HELD_MAX];
     bool proposing; /* a step of ours is under way in group 0 */
 
     pthread_mutex_t mu;
@@ -178,6 +197,13 @@ void overview_publish(struct cluster *cluster, bool leads);
 /* cluster_pulse.c: asks those who lead what is held here, and answers who asks. */
 void pulse_ask(struct cluster *cluster);
 void pulse_answer(struct cluster *cluster, struct control *control);
+
+/* cluster_watch.c */
+void watch_turn(struct cluster *cluster);
+/* Keeps the answer back. */
+void watch_hold(struct cluster *cluster, struct control *control);
+/* Gives all answers. */
+void watch_end(struct cluster *cluster);
 
 /* cluster_routes.c */
 void routes_publish(struct cluster *cluster);

@@ -171,6 +171,14 @@ bool peers_find(struct peers *peers, uint64_t node, struct sockaddr_storage *ret
     return true;
 }
 
+void peers_doubt(struct peers *peers, uint64_t node)
+{
+    struct peer *peer = peers == NULL ? NULL : find(peers, node);
+    if (peer != NULL && peer->known_until != UINT64_MAX) {
+        peer->known_until = 0;
+    }
+}
+
 void peers_close(struct peers *peers, void (*closed)(void *context), void *context)
 {
     while (peers->first != NULL) {

@@ -24,5 +24,7 @@ void peers_drop(struct peers *peers, uint64_t node);
 bool peers_know(const struct peers *peers, uint64_t node);
 /* The address to dial. False when the node is unknown or its name is only now being looked up. */
 bool peers_find(struct peers *peers, uint64_t node, struct sockaddr_storage *ret);
+/* Nobody answered there: where its host is a name, it is looked up again before the next time. */
+void peers_doubt(struct peers *peers, uint64_t node);
 
 #endif

@@ -125,6 +125,7 @@ void replica_turn(struct replica *replica)
     if (!replica->failed && !replica->closing) {
         confirm_leadership(replica);
         replica_io_turn(replica);
+        replica_lost_turn(replica);
     }
     replica_members_turn(replica);
     replica_log_turn(replica);

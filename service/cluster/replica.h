@@ -126,6 +126,10 @@ struct replica_status replica_status(const struct replica *replica);
 /* Whom to turn to; 0 when that is not known. */
 uint64_t replica_leader(const struct replica *replica);
 
+/* The node's process seems to have ended: if it led here, and is not heard of again at once, another leader is elected
+   without waiting for the time that a silent one is given. */
+void replica_lost(struct replica *replica, uint64_t node);
+
 /*
  * Proposes an entry of at most REPLICA_ENTRY_BYTES_MAX bytes, which are copied. PENDING, and `done` will be called with
  * `proposal`, after machine.apply when COMMITTED; or one of the sure refusals, and it will not. At most

@@ -29,4 +29,28 @@ bool guard_commit_first(const struct raft *follower, const struct raft_append_en
  */
 bool guard_may_vote(const struct raft *follower, raft_time now);
 
+/*
+ * How long a follower hears nothing of its leader before it asks for votes. The engine draws lots, and of two that draw
+ * about the same neither is elected: with many groups some are without a leader for seconds. So the voters that are left
+ * have an order, another one in each group, and each waits a third of the least election timeout longer than the one before
+ * it, which has been elected by then, if it is there and has what the others have.
+ */
+unsigned guard_patience(const struct raft *follower, uint64_t group);
+
+/*
+ * What becomes of a leader whose process seemed to have ended at `at`: it is THERE when it was heard of since, but for last
+ * words that had been on their way, or is none any more; GONE when it was not for REPLICA_LOST_MS; else it WAITS to be one
+ * or the other.
+ */
+enum guard_lost { GUARD_LOST_WAITS, GUARD_LOST_THERE, GUARD_LOST_GONE };
+enum guard_lost guard_lost(const struct raft *follower, raft_id leader, raft_time at,
+                           raft_time now);
+
+/*
+ * Whether a voter that has refused to elect who asked for it in that term should ask for itself soon: it knows no leader
+ * and has voted for nobody, so it refused because it has more of the log. (The engine has both wait anew, for as long as
+ * for a silent leader; and under load one follower always is a little behind.)
+ */
+bool guard_asks_itself(const struct raft *voter, raft_term asked);
+
 #endif

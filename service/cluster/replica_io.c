@@ -166,10 +166,15 @@ void replica_receive(struct raft_io *io, struct raft_message *message)
         guard_commit_first(&replica->raft, &message->append_entries)) {
         commit_first(replica, message);
     }
-    if (message->type == RAFT_REQUEST_VOTE && guard_may_vote(&replica->raft, io->time(io))) {
-        message->request_vote.disrupt_leader = true;
+    raft_term asked = 0;
+    if (message->type == RAFT_REQUEST_VOTE) {
+        asked = message->request_vote.term;
+        /* Who asks has waited for a leader that seems to have ended; we need not wait as long again. */
+        message->request_vote.disrupt_leader |=
+            replica->lost != 0 || guard_may_vote(&replica->raft, io->time(io));
     }
     replica->recv(io, message);
+    replica_heard(replica, asked);
 }
 
 void replica_io_end(struct replica *replica)
@@ -203,6 +208,7 @@ static int io_start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick, ra
 {
     struct replica *replica = replica_of_io(io);
     replica->recv = recv;
+    replica->tick = tick;
     return replica->inner.start(io, msecs, tick, replica_receive);
 }
 

@@ -4,6 +4,7 @@
  *     replica.c         its life, and its turn once in each turn of the loop
  *     replica_log.c     proposals and entries
  *     replica_members.c steps of membership, transfers
+ *     replica_lost.c    followers whose leader is gone
  *     replica_io.c      the engine's disk and network, with what has to stand between it and them
  *     replica_images.c  cutting the log, making and installing images
  *     replica_guard.c   the arithmetic of what stands between
@@ -96,6 +97,11 @@ struct replica {
     struct raft_barrier own_barrier;
     bool own_barrier_out; /* the engine has it */
 
+    /* a leader that may be gone; 0: none */
+    uint64_t lost;
+    raft_time lost_at;
+    raft_io_tick_cb tick; /* the engine's */
+
     /* proposals in the order they came; at most REPLICA_UNCOMMITTED_MAX without an outcome */
     struct proposal *first, **last;
     int open;
@@ -179,6 +185,12 @@ static inline bool replica_transferring(const struct replica *replica)
 {
     return replica->transfer != TRANSFER_NONE;
 }
+
+/* replica_lost.c: the engine has taken a message in, and drawn anew how long it waits for the next; `asked`: the term in
+   which it was asked for its vote, 0: it was not */
+void replica_heard(struct replica *replica, raft_term asked);
+/* Part of the turn. */
+void replica_lost_turn(struct replica *replica);
 
 /* replica_io.c: puts ours around the engine's functions. After the ground has opened. */
 void replica_io_wrap(struct replica *replica);

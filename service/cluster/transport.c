@@ -196,6 +196,9 @@ static void dialled(void *context, enum peer_verdict verdict, struct uv_tcp_s *t
     if (status == 0) {
         note_sender(group, dial->node, tcp);
     }
+    if (verdict == PEER_UNREACHABLE || verdict == PEER_SLOW) {
+        peers_doubt(group->transport->peers, dial->node);
+    }
     dial->cb(dial->request, (uv_stream_t *)tcp, status);
     free(dial);
     settle_group(group);
@@ -285,9 +288,13 @@ bool transport_ask(struct transport *transport, uint64_t to, const char *host, u
                    struct text request, control_answered *answered, void *context)
 {
     struct sockaddr_storage where;
-    bool number = uv_ip4_addr(host, port, (struct sockaddr_in *)&where) == 0 ||
-                  uv_ip6_addr(host, port, (struct sockaddr_in6 *)&where) == 0;
-    if (!number || request.len > CONTROL_FRAME_BYTES_MAX || transport->closed != NULL) {
+    if (transport->closed != NULL || request.len > CONTROL_FRAME_BYTES_MAX) {
+        return false;
+    }
+    /* Who is none of ours (yet) has a place in the book as node 0, the last one asked. */
+    uint64_t node = peers_know(transport->peers, to) ? to : 0;
+    if ((node == 0 && !peers_put(transport->peers, 0, host, port)) ||
+        !peers_find(transport->peers, node, &where)) {
         return false;
     }
     struct ask *ask = malloc(sizeof *ask + request.len + 1);

@@ -71,8 +71,8 @@ bool transport_unsent(const struct raft_uv_transport *of, uint64_t node, size_t 
 
 /*
  * Asks a node's control, wherever it is. `to` 0: whoever answers there. `answered` is called, once, from the loop,
- * never from within this call: with the answer, or with why there is none. False when memory ran out or it was asked
- * for too much. `host` is numeric; the request is copied.
+ * never from within this call: with the answer, or with why there is none. False when memory ran out, when it was asked
+ * for too much, or while the host's name is being looked up: then it may be asked again. The request is copied.
  */
 bool transport_ask(struct transport *transport, uint64_t to, const char *host, uint16_t port,
                    struct text request, control_answered *answered, void *context);

@@ -237,6 +237,89 @@ Test(guard, who_has_heard_nothing_for_an_election_timeout_may_vote)
 
 /* ---- the replica -------------------------------------------------------------------------------------------------- */
 
+/* A follower of leader 1 by letters: v(oter), s(tand-by), of nodes 1, 2 and so on. */
+static struct raft *follower_of(const char *roles, raft_id id)
+{
+    struct raft *raft = calloc(1, sizeof *raft);
+    raft->state = RAFT_FOLLOWER;
+    raft->id = id;
+    raft->election_timeout = 300;
+    raft->election_timer_start = 1000;
+    raft->follower_state.current_leader.id = 1;
+    raft_configuration_init(&raft->configuration);
+    for (unsigned i = 0; roles[i] != '\0'; i++) {
+        int role = roles[i] == 'v' ? RAFT_VOTER : RAFT_STANDBY;
+        char name[TRANSPORT_NAME_BYTES];
+        transport_name(i + 1, name);
+        cr_assert_eq(raft_configuration_add(&raft->configuration, i + 1, name, role), 0);
+    }
+    return raft;
+}
+
+static void follower_free(struct raft *raft)
+{
+    raft_configuration_close(&raft->configuration);
+    free(raft);
+}
+
+Test(guard, those_who_may_follow_a_silent_leader_ask_one_after_the_other)
+{
+    static const struct {
+        const char *roles;
+        raft_id id;
+        uint64_t group;
+        unsigned patience;
+    } ROWS[] = {
+        {"vvv", 2, 0, 300},     {"vvv", 3, 0, 400},   {"vvv", 2, 1, 400},   {"vvv", 3, 1, 300},
+        {"vvv", 2, 2, 300},     {"vvvvv", 2, 0, 300}, {"vvvvv", 5, 0, 600}, {"vvvvv", 5, 3, 300},
+        {"vsvv", 3, 0, 300},    {"vsvv", 4, 0, 400},  {"vv", 2, 0, 300},    {"vv", 2, 7, 300},
+        {"vvvvvvv", 7, 0, 600},
+    };
+    for (size_t i = 0; i < sizeof ROWS / sizeof ROWS[0]; i++) {
+        struct raft *raft = follower_of(ROWS[i].roles, ROWS[i].id);
+        cr_expect_eq(guard_patience(raft, ROWS[i].group), ROWS[i].patience, "row %zu: %u", i,
+                     guard_patience(raft, ROWS[i].group));
+        follower_free(raft);
+    }
+}
+
+Test(guard, a_leader_that_seemed_to_have_ended_is_gone_only_when_nothing_more_is_heard)
+{
+    struct raft *raft = follower_of("vvv", 2);
+    cr_expect_eq(guard_lost(raft, 1, 1050, 1050), GUARD_LOST_WAITS);
+    cr_expect_eq(guard_lost(raft, 1, 1050, 1050 + REPLICA_LOST_MS - 1), GUARD_LOST_WAITS);
+    cr_expect_eq(guard_lost(raft, 1, 1050, 1050 + REPLICA_LOST_MS), GUARD_LOST_GONE);
+    cr_expect_eq(guard_lost(raft, 3, 1050, 1050), GUARD_LOST_THERE, "another leads");
+    raft->election_timer_start = 1050 + REPLICA_LAST_WORDS_MS;
+    cr_expect_eq(guard_lost(raft, 1, 1050, 1050 + REPLICA_LOST_MS), GUARD_LOST_GONE);
+    raft->election_timer_start++;
+    cr_expect_eq(guard_lost(raft, 1, 1050, 9999), GUARD_LOST_THERE, "it was heard of since");
+    raft->election_timer_start = 1000;
+    raft->state = RAFT_CANDIDATE;
+    cr_expect_eq(guard_lost(raft, 1, 1050, 9999), GUARD_LOST_THERE);
+    raft->state = RAFT_LEADER;
+    cr_expect_eq(guard_lost(raft, 1, 1050, 9999), GUARD_LOST_THERE);
+    follower_free(raft);
+}
+
+Test(guard, who_refuses_a_candidate_for_its_log_asks_itself)
+{
+    struct raft *raft = follower_of("vvv", 2);
+    raft->current_term = 7;
+    raft->follower_state.current_leader.id = 0;
+    cr_expect(guard_asks_itself(raft, 7));
+    cr_expect_not(guard_asks_itself(raft, 6), "an old request");
+    raft->voted_for = 3;
+    cr_expect_not(guard_asks_itself(raft, 7), "it has voted");
+    raft->voted_for = 0;
+    raft->follower_state.current_leader.id = 1;
+    cr_expect_not(guard_asks_itself(raft, 7), "it has a leader");
+    raft->follower_state.current_leader.id = 0;
+    raft->state = RAFT_CANDIDATE;
+    cr_expect_not(guard_asks_itself(raft, 7), "it has asked");
+    follower_free(raft);
+}
+
 Test(guard, pre_vote_is_off)
 {
     struct herd herd;

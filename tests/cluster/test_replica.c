@@ -2,6 +2,7 @@
 #include "tests/cluster/herd.h"
 
 #include "db/limits.h"
+#include "service/cluster/replica_state.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -82,6 +83,35 @@ Test(replica, a_dead_leader_is_replaced_in_time)
     uint64_t took = stage_now() - began;
     cr_log_info("without a leader for %llu ms", (unsigned long long)took);
     cr_assert_lt(took, 10000); /* a loaded machine; the election timeout is 300 ms here */
+    herd_close(&herd);
+}
+
+/* Tells the others that the leader has ended, as often as who notices it would; true when they have another. */
+static bool elected_without(struct herd *herd, int group, int leader)
+{
+    for (int n = 0; n < herd->nodes; n++) {
+        if (n != leader) {
+            replica_lost(herd->node[n].replica[group], herd->node[leader].id);
+        }
+    }
+    return herd_leader(herd, group) != NOBODY;
+}
+
+Test(replica, a_leader_whose_process_has_ended_is_not_waited_for)
+{
+    enum { GROUPS = 5, FOR_EVER_MS = 20 * PATIENCE_MS };
+    struct herd herd;
+    herd_open(&herd, 3, 3, GROUPS);
+    for (int g = 0; g < GROUPS; g++) {
+        herd_commit(&herd, g, "before");
+        int leader = herd_await_leader(&herd, g);
+        for (int n = 0; n < 3; n++) {
+            herd.node[n].replica[g]->raft.election_timeout = FOR_EVER_MS;
+        }
+        herd_close_replica(&herd, leader, g);
+        AWAIT(&herd.stage, elected_without(&herd, g, leader));
+        herd_commit(&herd, g, "after");
+    }
     herd_close(&herd);
 }
 

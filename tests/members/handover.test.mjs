@@ -64,7 +64,10 @@ test('a client that hangs up after others have begun to lead is noticed', async 
         fetch(url, { method: 'PUT', body, signal: leaving.signal }).then(note).catch(() => {});
       }
     }
-    await until(async () => (await count()) === 2 * names.length);
+    await until(async () => {
+      assert.deepEqual(early, []);
+      return (await count()) === 2 * names.length;
+    });
   });
   assert.deepEqual(early, []);
   assert.equal(await count(), 2 * names.length, 'their places survive');
@@ -84,4 +87,69 @@ test('a member that is stopped under load leaves no outcome unknown', async () =
       assert.ok(body.data.n >= n, `${key} is at ${body.data.n}, ${n} was acknowledged`);
     }
   }
+});
+
+test('a transaction is whole or nothing, through whichever member, while leading moves', async () => {
+  const KEYS = 6;
+  const members = [a, c];
+  const path = (i, what) => `/v1/sessions/t-${i}~${what}`;
+  const done = Array(KEYS).fill(0);
+  let over = false;
+  const codes = new Map();
+  const commit = async (i) => {
+    for (let n = 1; !over; n++) {
+      const put = (what) => ({ method: 'PUT', path: path(i, what), body: { data: { n } } });
+      const member = members[(i + n) % 2];
+      const { status, body } = await member.ask('POST', '/v1/transactions', { operations: [put('left'), put('right')] });
+      if (status === 200) done[i] = n;
+      else codes.set(body.code, (codes.get(body.code) ?? 0) + 1);
+    }
+  };
+  const all = Promise.all([...Array(KEYS).keys()].map(commit));
+  await pause(500);
+  await withoutB(() => pause(300));
+  over = true;
+  await all;
+  assert.deepEqual([...codes], []);
+  for (let i = 0; i < KEYS; i++) {
+    const [left, right] = [expect(await b.ask('GET', path(i, 'left')), 200), expect(await a.ask('GET', path(i, 'right')), 200)];
+    assert.deepEqual(left.body.data, right.body.data);
+    assert.ok(left.body.data.n >= done[i], `${left.body.data.n} of ${done[i]}`);
+  }
+  const fails = [
+    { method: 'PUT', path: path(0, 'left'), body: { data: { n: -1 } } },
+    { method: 'GET', path: '/v1/locks/t-0~none/fences/41' },
+  ];
+  for (const member of cluster.members) {
+    const refused = expect(await member.ask('POST', '/v1/transactions', { operations: fails }), 409);
+    assert.equal(refused.body.code, 'transaction-failed');
+    assert.equal(refused.body.index, 1);
+  }
+  assert.ok(expect(await c.ask('GET', path(0, 'left')), 200).body.data.n > 0, 'nothing of it is left');
+});
+
+test('a list that is read page by page while leading moves has everything, once and in order', async () => {
+  const names = [...Array(40).keys()].map((i) => `page-${String(i).padStart(2, '0')}`);
+  for (const name of names) expect(await a.ask('PUT', `/v1/queues/${name}`, {}), 201);
+  let over = false;
+  let read = 0;
+  const page = async (member) => {
+    while (!over) {
+      const seen = [];
+      let cursor = '';
+      do {
+        const { body } = expect(await member.ask('GET', `/v1/queues?prefix=page-&limit=7${cursor}`), 200);
+        seen.push(...body.items.map((queue) => queue.name));
+        cursor = body.next_cursor === undefined ? '' : `&cursor=${body.next_cursor}`;
+      } while (cursor !== '');
+      assert.deepEqual(seen, names);
+      read++;
+    }
+  };
+  const all = Promise.all([a, c].map(page));
+  await pause(300);
+  await withoutB(() => pause(300));
+  over = true;
+  await all;
+  assert.ok(read > 2, `${read} times`);
 });

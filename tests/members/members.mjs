@@ -43,7 +43,9 @@ export const settled = (body) =>
   body.partitions.every((p) => p.leader !== undefined && p.replicas.every((r) => r.role === 'voter' && r.behind === 0));
 
 export class Cluster {
-  constructor({ partitions = 8, replicas = 3 } = {}) {
+  // `host` is what members call each other by; all are on loopback.
+  constructor({ partitions = 8, replicas = 3, host = '127.0.0.1' } = {}) {
+    this.host = host;
     this.dir = mkdtempSync(join(tmpdir(), 'ringhold-members-'));
     this.secret = join(this.dir, 'secret');
     writeFileSync(this.secret, 'a secret that only these members know\n');
@@ -54,7 +56,7 @@ export class Cluster {
 
   // Where a member runs: what it listens on for clients and for peers, and what it is run by.
   async place() {
-    return { peer: `127.0.0.1:${await freePort()}` };
+    return { peer: `${this.host}:${await freePort()}` };
   }
 
   // Starts a member that was in before, or with the flags that let it in.

@@ -40,6 +40,13 @@ test('a member needs a secret', () => {
   refused([...PEER, '--cluster-init', '--cluster-secret-file', join(dir, 'short')], /must hold/);
 });
 
+test('a member says where others reach it, and stores what it acknowledges', () => {
+  const secret = ['--cluster-secret-file', cluster.secret, '--cluster-init'];
+  refused(['--peer', '0.0.0.0:47481', ...secret], /--peer is told to the other members.*pass its own address or name/);
+  refused(['--peer', 'no-such-host.invalid:47481', ...secret], /has no address here/);
+  refused([...PEER, ...secret, '--durability', 'relaxed'], /--durability relaxed is for an instance alone/);
+});
+
 test('an empty directory belongs to no cluster', () => {
   refused([...PEER, '--cluster-secret-file', cluster.secret], /belongs to no cluster yet/);
 });

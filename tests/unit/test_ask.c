@@ -62,6 +62,17 @@ Test(ask, a_question_for_the_pulse_is_nothing_but_that)
     arena_free(&arena);
 }
 
+Test(ask, a_watch_comes_back_as_it_was_written_and_has_no_more_to_say)
+{
+    struct arena arena = ARENA_EMPTY;
+    struct ask ask = {.kind = ASK_WATCH};
+    comes_back(&ask);
+    struct text bytes = ask_encode(&ask, &arena);
+    struct text longer = arena_format(&arena, "%.*s!", (int)bytes.len, bytes.at);
+    cr_expect_not(ask_decode(longer, &arena, &ask));
+    arena_free(&arena);
+}
+
 Test(ask, a_command_comes_back_as_it_was_written)
 {
     struct arena arena = ARENA_EMPTY;

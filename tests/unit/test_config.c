@@ -305,4 +305,49 @@ Test(config, what_no_cluster_can_be_told_is_refused)
     refused("--peer 0.0.0.0:0", NULL, "a port that the others know");
     refused("--cluster-init --join host:1", NULL, "one of --cluster-init and --join");
     refused("--cluster-init", NULL, "needs --peer");
+    refused("--peer 0.0.0.0:7481", NULL, "pass its own address or name");
+    refused("--peer [::]:7481", NULL, "pass its own address or name");
+    refused("--peer 10.0.0:7481", NULL, "ADDR:PORT");
+    refused("--peer db-1.example.net", NULL, "ADDR:PORT");
+    refused("--peer db-1.example.net:0", NULL, "HOST:PORT");
+    refused("--peer 10.0.0.1:7481 --durability relaxed", NULL, "for an instance alone");
+}
+
+Test(config, a_member_may_be_told_by_name)
+{
+    cr_assert(read_words("--peer db-1.example.net:7481", NULL), "%s", why);
+    cr_expect_str_eq(config.cluster.peer_name, "db-1.example.net:7481");
+    cr_expect_eq(config.cluster.peer.port, 7481);
+    cr_assert(read_words("--peer 10.0.0.1:7481", "RINGHOLD_PEER=db-1.example.net:7482"), "%s", why);
+    cr_expect_str_empty(config.cluster.peer_name, "the flag says otherwise");
+    cr_expect_str_eq(config.cluster.peer.ip, "10.0.0.1");
+    cr_assert(read_words("--peer LocalHost:7481", NULL), "%s", why);
+    cr_expect_str_empty(config.cluster.peer.ip);
+    cr_assert(config_resolve(&config, why), "%s", why);
+    cr_expect(strcmp(config.cluster.peer.ip, "127.0.0.1") == 0 ||
+              strcmp(config.cluster.peer.ip, "::1") == 0);
+    cr_assert(read_words("--peer no-such-host.invalid:7481", NULL), "%s", why);
+    cr_expect_not(config_resolve(&config, why));
+    cr_expect_not_null(strstr(why, "no-such-host.invalid, has no address here"));
+}
+
+Test(config, a_member_tells_the_others_where_they_reach_it)
+{
+    static const struct {
+        const char *words, *listening, *url;
+    } ROWS[] = {
+        {"--peer 10.0.0.1:1", "http://127.0.0.1:7480", "http://127.0.0.1:7480"},
+        {"--peer 10.0.0.1:1 --listen 10.0.0.2:7480", "http://10.0.0.2:7480",
+         "http://10.0.0.2:7480"},
+        {"--peer 10.0.0.1:1 --listen 0.0.0.0:0", "http://0.0.0.0:7480", "http://10.0.0.1:7480"},
+        {"--peer [fd00::1]:1 --listen [::]:0", "http://[::]:7480", "http://[fd00::1]:7480"},
+        {"--peer n1:1 --listen 0.0.0.0:0", "http://0.0.0.0:7480", "http://n1:7480"},
+        {"--peer n1:1 --listen 0.0.0.0:0 --advertise a:2", "http://0.0.0.0:7480", "http://a:2"},
+    };
+    for (size_t i = 0; i < sizeof ROWS / sizeof ROWS[0]; i++) {
+        char url[CONFIG_URL_BYTES];
+        cr_assert(read_words(ROWS[i].words, NULL), "%s", why);
+        config_url(&config, ROWS[i].listening, url);
+        cr_expect_str_eq(url, ROWS[i].url, "%s: %s", ROWS[i].words, url);
+    }
 }
