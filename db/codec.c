@@ -182,6 +182,7 @@ struct input {
     const unsigned char *at, *end;
     struct arena *arena;
     int nesting;
+    int version; /* that these bytes were written by */
 };
 
 static bool get_varint(struct input *in, uint64_t *ret)
@@ -198,6 +199,15 @@ static bool get_int(struct input *in, int64_t *ret)
     uint64_t zigzag = n - 1;
     *ret = n == 0 ? ABSENT : (int64_t)((zigzag >> 1) ^ (0 - (zigzag & 1)));
     return true;
+}
+
+static bool get_int_since(struct input *in, int since, int64_t *ret)
+{
+    if (in->version < since) {
+        *ret = ABSENT;
+        return true;
+    }
+    return get_int(in, ret);
 }
 
 static bool get_flag(struct input *in, bool *ret)
@@ -271,7 +281,7 @@ static bool get_record(struct input *in, const struct record *record, void *valu
         void *at = (char *)value + field->offset;
         switch (field->type) {
         case FIELD_INT:
-            good = get_int(in, at);
+            good = get_int_since(in, field->since, at);
             break;
         case FIELD_FLAG:
             good = get_flag(in, at);
@@ -326,7 +336,8 @@ static bool input_open(struct text bytes, struct arena *arena, struct input *ret
                           .end = (const unsigned char *)bytes.at + bytes.len,
                           .arena = arena,
                           .nesting = 0};
-    return bytes.len > 0 && *ret->at++ == CODEC_VERSION;
+    ret->version = bytes.len > 0 ? *ret->at++ : 0;
+    return ret->version >= 1 && ret->version <= CODEC_VERSION;
 }
 
 bool command_decode(struct text bytes, struct arena *arena, struct command *ret)

@@ -52,6 +52,7 @@ enum {
     CLAIM_MS = 5000,
 
     /* queues */
+    SHARDS_MAX = 64,
     MESSAGES_PER_REQUEST_MAX = 1000,
     RECEIVE_BYTES_MAX =
         4 * 1024 * 1024, /* a receive hands out no more than this, but at least one message */
