@@ -184,11 +184,22 @@ static void drop_shard(struct txn *txn, const struct shard_request *request)
     }
 }
 
+/* By this very version already. */
+static bool is_sealed(struct txn *txn, const struct shard_request *request)
+{
+    struct queue queue;
+    return queue_find(txn, request->queue, &queue) && queue.shard != 0 &&
+           queue.home_born == request->born && queue.home_version == request->version + 1;
+}
+
 void shard_write(struct txn *txn, const struct shard_request *request, struct result *result)
 {
     struct queue queue;
     if (request->act == SHARD_DROP) {
         drop_shard(txn, request);
+        return;
+    }
+    if (request->act != SHARD_RUN && is_sealed(txn, request)) {
         return;
     }
     result->status = enter_shard(txn, request, &queue, result);

@@ -12,6 +12,10 @@ uint64_t ring_hash(struct text routing_key);
 /* The partition of a hash, of `partitions` (a power of two) in all. */
 int64_t ring_partition(uint64_t hash, unsigned partitions);
 
+/* The partition of a queue's shard: home for 0, then the others in an order that is spread over the ring, and does not
+   depend on how many shards there are. `shard` is less than `partitions`, a power of two. */
+int64_t ring_shard(int64_t home, int64_t shard, unsigned partitions);
+
 /* The ring of an instance alone (process.ring): one member, one arc. It never changes: who watches it waits in vain, and
    is told so when the wait is over. */
 bool ring_alone(const struct process *process, struct arena *arena, struct ring_view *ret);

@@ -182,7 +182,7 @@ Test(replica_state, a_file_of_the_first_schema_is_brought_forward_with_all_that_
     fixture_do(&f, (struct command){
                        .kind = COMMAND_MESSAGE_SEND,
                        .message_send = {.queue = TEXT("q"),
-                                        .messages = {&(struct message_new){.body = TEXT("1")}, 1},
+                                        .messages = {&(struct message_new){.body = TEXT("1"), .ttl_ms = ABSENT}, 1},
                                         .atomic = true}});
     machine_close(f.machine);
     cr_assert_eq(sqlite3_open(f.path, &db), SQLITE_OK);
