@@ -201,15 +201,6 @@ static bool get_int(struct input *in, int64_t *ret)
     return true;
 }
 
-static bool get_int_since(struct input *in, int since, int64_t *ret)
-{
-    if (in->version < since) {
-        *ret = ABSENT;
-        return true;
-    }
-    return get_int(in, ret);
-}
-
 static bool get_flag(struct input *in, bool *ret)
 {
     uint64_t n;
@@ -273,15 +264,27 @@ static bool get_list(struct input *in, const struct field *field, void *at)
     return good;
 }
 
+/* What these bytes are too old to have; texts are absent anyway. */
+static void leave_absent(enum field_type type, void *at)
+{
+    if (type == FIELD_INT) {
+        *(int64_t *)at = ABSENT;
+    }
+}
+
 static bool get_record(struct input *in, const struct record *record, void *value)
 {
     bool good = true;
     for (size_t i = 0; good && i < record->count; i++) {
         const struct field *field = &record->fields[i];
         void *at = (char *)value + field->offset;
+        if (in->version < field->since) {
+            leave_absent(field->type, at);
+            continue;
+        }
         switch (field->type) {
         case FIELD_INT:
-            good = get_int_since(in, field->since, at);
+            good = get_int(in, at);
             break;
         case FIELD_FLAG:
             good = get_flag(in, at);

@@ -46,7 +46,7 @@ struct field {
     enum field_type type;
     size_t offset;
     const struct record *record; /* of RECORD and LIST */
-    int since;                   /* the version that brought it, of an INT; 0: the first */
+    int since; /* the version that brought it, of an INT or a TEXT; 0: the first */
 };
 struct record {
     const char *name;

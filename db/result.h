@@ -218,6 +218,7 @@ enum result_shape {
     SHAPE_RESULTS,
     SHAPE_TRANSACTION_FAILURE,
     SHAPE_TOTALS,
+    SHAPE_PARCEL, /* a session on its way to another partition */
     SHAPE_COUNT
 };
 
@@ -231,10 +232,12 @@ struct result {
     int64_t version;        /* 412: the version it is at. 409 stale-fence: the newest fence */
     int64_t count;          /* purged, redriven, revoked, released */
     int64_t depth;          /* of the shard that a SHARD_WRITE was about: messages that take room */
+    int64_t due_in_ms;      /* of the same shard: nothing in it is due sooner */
     int64_t retry_after_ms; /* of a 429 or lock-held, 0 where none is known */
     int64_t reason;         /* enum end_reason: of a 410 */
     struct text reason_text; /* what an operator said on breaking the lock; or absent */
     struct text field;       /* the name or field an error is about, or absent */
+    struct text moved; /* of a 410: the id, on another partition, that it leads on to; or absent */
     union {
         struct session_view session;
         struct session_page sessions;
@@ -254,6 +257,7 @@ struct result {
         struct results results;
         struct transaction_failure failure;
         struct totals_view totals;
+        struct session_arrive parcel;
     };
 };
 

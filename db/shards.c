@@ -211,7 +211,10 @@ void shard_write(struct txn *txn, const struct shard_request *request, struct re
         return;
     }
     run(txn, request, result);
-    result->depth = queue_find(txn, request->queue, &queue) ? queue_depth(&queue) : 0;
+    if (queue_find(txn, request->queue, &queue)) {
+        result->depth = queue_depth(&queue);
+        result->due_in_ms = due_in_ms(queue.due, txn->now);
+    }
 }
 
 /* A shard that is not there, or is an earlier queue's, has nothing: QUEUE_NOT_FOUND. One that is ahead is read all the
@@ -228,17 +231,4 @@ void shard_read(struct txn *txn, const struct shard_request *request, struct res
         return;
     }
     run(txn, request, result);
-}
-
-void queue_look(struct txn *txn, const struct queue_key *command, struct result *result)
-{
-    static const char LOOK[] = "SELECT 1 FROM messages WHERE lane BETWEEN ?1 AND ?2 LIMIT 1";
-    struct queue queue;
-    if (!queue_find(txn, command->name, &queue) || queue.config.paused != 0) {
-        return;
-    }
-    QUERY(q, txn->sql, LOOK);
-    bind_int(&q, message_lane(&queue, STATE_READY, MESSAGE_PRIORITY_MAX));
-    bind_int(&q, message_lane(&queue, STATE_READY, 0));
-    result->count = query_row(&q);
 }

@@ -9,11 +9,6 @@ static enum status parse(struct exchange *x)
     if (!command_decode(x->request.body, x->arena, command)) {
         return STATUS_BAD_REQUEST;
     }
-    if (command->kind == COMMAND_QUEUE_LOOK) {
-        exchange_prefer_wait(x);
-        x->topic = (struct topic){.kind = EVENT_QUEUE, .name = command->queue_look.name};
-        return STATUS_OK;
-    }
     bool known = command->kind == COMMAND_SHARD_WRITE || command->kind == COMMAND_SHARD_READ;
     return known ? STATUS_OK : STATUS_BAD_REQUEST;
 }
@@ -27,10 +22,6 @@ static void render(struct exchange *x)
 
 static enum next after(struct exchange *x)
 {
-    bool waits = x->command.kind == COMMAND_QUEUE_LOOK && x->result.count == 0;
-    if (waits && x->now.lease_now_ms < x->waits_until) {
-        return NEXT_PARK;
-    }
     render(x); /* refusals too: they have more to say than a problem document */
     return NEXT_ANSWER;
 }
@@ -41,7 +32,6 @@ const struct route errand_route = {.method = METHOD_POST,
                                    .parse = parse,
                                    .render = render,
                                    .after = after,
-                                   .wake = watch_wake,
                                    .takes_body = true};
 
 struct result errand_result(struct arena *arena, int http_status, struct text body)

@@ -8,7 +8,7 @@
 
 #include "handlers/route.h"
 
-/* Not in any table. The body is the command: a SHARD_WRITE, a SHARD_READ, or a QUEUE_LOOK, which waits as Prefer says. */
+/* Not in any table. The body is the command: a SHARD_WRITE or a SHARD_READ. */
 extern const struct route errand_route;
 
 /* The result of an errand that was answered so; a refusal is one whether it came as a result or as a problem document.

@@ -142,6 +142,18 @@ bool spread_untouched(const struct spread *s)
     return !s->touched;
 }
 
+bool spread_patient(const struct spread *s)
+{
+    bool others = s->kind == &spread_receive || (s->kind == &spread_send && s->tries > 1);
+    return !others && s->phase != PHASE_TELL;
+}
+
+struct text spread_dead_letter(const struct spread *s)
+{
+    struct text name = s->home.config.dead_letter;
+    return name.len > 0 ? name : TEXT_ABSENT;
+}
+
 void spread_again(struct spread *s)
 {
     s->waits = s->over = false;

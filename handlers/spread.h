@@ -48,6 +48,10 @@ void spread_miss(struct spread *spread, enum status why);
    untouched. */
 MUST_CHECK bool spread_follow(struct spread *spread, const struct queue_view *plan);
 bool spread_untouched(const struct spread *spread);
+/* Whether a shard that has no leader is worth waiting for: nobody else can do it. */
+bool spread_patient(const struct spread *spread);
+/* The queue that messages of this one go to when they die, or absent. */
+struct text spread_dead_letter(const struct spread *spread);
 /* After WAIT: there may be something now. */
 void spread_again(struct spread *spread);
 /* Makes the response. */

@@ -55,11 +55,6 @@ const struct spread_kind spread_get = {begin_get, ask_counts, take_counts, NULL}
 
 /* ---- configuring -------------------------------------------------------------------------------------------------- */
 
-/*
- *     HOME ─┬─► TELL: the other shards take the configuration over, and count
- *           └─ the number of shards changes ─► SEAL each other one ─► HOME again
- */
-enum { PHASE_HOME, PHASE_SEAL, PHASE_TELL };
 enum { SEAL_TRIES = 5 };
 
 static void begin_at_home(struct spread *s)

@@ -15,6 +15,14 @@ struct spread_kind {
     void (*miss)(struct spread *s, enum status why); /* NULL: the request fails */
 };
 
+/*
+ * What goes by home first:
+ *
+ *     HOME ─┬─► TELL: the other shards take the configuration over, and count; or are dropped
+ *           └─ the number of shards changes ─► SEAL each other one ─► HOME again
+ */
+enum spread_phase { PHASE_HOME, PHASE_SEAL, PHASE_TELL };
+
 struct spread {
     struct exchange *x;
     const struct spread_kind *kind;
@@ -36,7 +44,7 @@ struct spread {
     size_t bytes;    /* of the messages that are here */
     int64_t *places; /* of each message or receipt of the request: its shard */
     int64_t tries;   /* shards that have been tried for messages that any can take */
-    int64_t phase;
+    enum spread_phase phase;
     bool sealing; /* the other shards, one after the other */
     struct result result;
 };

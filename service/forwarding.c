@@ -39,17 +39,6 @@ static void again(struct call *call);
 
 /* ---- ending ------------------------------------------------------------------------------------------------------- */
 
-/* The answer's header of that name, absent where it has none. */
-static struct text answered_field(const struct proxy_answer *answer, const char *name)
-{
-    for (size_t i = 0; i < answer->header_count; i++) {
-        if (proxy_header_is(answer->headers[i].name, name)) {
-            return answer->headers[i].value;
-        }
-    }
-    return TEXT_ABSENT;
-}
-
 /* Fields that this member says of itself, or libmicrohttpd for it. */
 static bool is_own_field(struct text name)
 {
@@ -68,7 +57,7 @@ static void relay(struct call *call)
 {
     const struct proxy_answer *answer = &call->forwarding->forward.answer;
     struct exchange *x = &call->x;
-    struct text type = arena_copy(&call->arena, answered_field(answer, "Content-Type"));
+    struct text type = arena_copy(&call->arena, proxy_answer_field(answer, "Content-Type"));
     x->response = (struct response){.status = answer->status,
                                     .content_type = type.at,
                                     .body = answer->body.len > 0 ? answer->body : TEXT_ABSENT};
@@ -213,9 +202,13 @@ static void look_at_outcome(struct call *call)
     const struct proxy_answer *answer = &forwarding->forward.answer;
     switch (forwarding->forward.outcome) {
     case FORWARD_ANSWERED:
-        if (answer->status == status_info(STATUS_NOT_OWNER)->http) {
+        if (answer->status == status_info(STATUS_NOT_OWNER)->http &&
+            text_given(proxy_answer_field(answer, "Ringhold-Routing-Key"))) {
+            call->forwarding = NULL;
+            call_follow(call, proxy_answer_field(answer, "Ringhold-Routing-Key"));
+        } else if (answer->status == status_info(STATUS_NOT_OWNER)->http) {
             cluster_hint(call->engine->cluster, call->x.partition,
-                         answered_field(answer, "Ringhold-Owner"));
+                         proxy_answer_field(answer, "Ringhold-Owner"));
             again(call);
         } else if (call->gather != NULL) {
             gathering_take(call, answer->status, answer->body);
