@@ -427,7 +427,7 @@ void call_go_on(struct call *call)
         return;
     }
     if (call->sharding != NULL) {
-        sharding_go_on(call, before);
+        sharding_go_on(call);
         return;
     }
     if (before == CALL_COMMITTING) {

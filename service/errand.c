@@ -37,7 +37,10 @@ static struct result outcome_of(struct errand *errand)
         return failed(errand, STATUS_NOT_OWNER);
     }
     if (errand->forward.outcome == FORWARD_ANSWERED) {
-        return errand_result(arena, answer->status, arena_copy(arena, answer->body));
+        struct result result =
+            errand_result(arena, answer->status, arena_copy(arena, answer->body));
+        result.replayed = text_given(proxy_answer_field(answer, "Idempotent-Replayed"));
+        return result;
     }
     return failed(errand, STATUS_OUTCOME_UNKNOWN);
 }

@@ -31,6 +31,9 @@ struct shard_notes *shard_notes_make(void)
     return calloc(1, sizeof(struct shard_notes));
 }
 
+/* Why the call is not on its loop. */
+enum absence { ABSENT_FOR_TASK, ABSENT_FOR_RENEWAL, ABSENT_FOR_A_MOMENT, ABSENT_FOR_MESSAGES };
+
 struct sharding {
     struct spread *spread;
     struct shard_note *note;
@@ -39,8 +42,7 @@ struct sharding {
     struct spread_task task;
     struct command renewal;
     struct result *result;
-    bool renewing;      /* what is COMMITTING is the renewal, not the task */
-    bool pausing;       /* PARKED for a moment, not for messages */
+    enum absence absence;
     bool far;           /* the task is another member's */
     int stale;          /* how often a shard was ahead of the plan */
     int64_t give_up_us; /* when a shard without a leader is not asked again */
@@ -161,13 +163,12 @@ static bool pause_call(struct call *call)
         return false;
     }
     call->state = CALL_PARKED;
-    sharding->pausing = true;
+    sharding->absence = ABSENT_FOR_A_MOMENT;
     if (parked_add(call->engine->parked, &call->parked, &topic, ticket, deadline_ms,
                    call->socket) == PARKED) {
         return true;
     }
     call->state = CALL_STEPPING;
-    sharding->pausing = false;
     return false;
 }
 
@@ -203,6 +204,7 @@ static void wait(struct call *call)
     }
     int64_t deadline_ms = clock_now(call->engine->clock).lease_now_ms + sleep_ms(x);
     call->state = CALL_PARKED;
+    call->sharding->absence = ABSENT_FOR_MESSAGES;
     enum parking parking = parked_add(call->engine->parked, &call->parked, &x->topic, call->ticket,
                                       deadline_ms, call->socket);
     if (parking == PARKED) {
@@ -299,7 +301,7 @@ static void stale(struct call *call, int64_t version)
     } else if (sharding->stale > STALE_PAUSES || !pause_call(call)) {
         sharding->renewal = (struct command){
             .kind = COMMAND_QUEUE_RENEW, .queue_renew = {.name = plan.name, .version = version}};
-        sharding->renewing = true;
+        sharding->absence = ABSENT_FOR_RENEWAL;
         submit(call, sharding->home, &sharding->renewal);
     }
 }
@@ -333,7 +335,6 @@ static void renewed(struct call *call)
 {
     struct sharding *sharding = call->sharding;
     struct queue_view plan;
-    sharding->renewing = false;
     if (sharding->result->status != STATUS_OK ||
         read_plan(call, sharding->home, sharding->plan.name, &plan) != STATUS_OK ||
         !spread_follow(sharding->spread, &plan)) {
@@ -349,6 +350,10 @@ static void submit(struct call *call, struct partition *partition, struct comman
     command->stamp = partition_now(partition);
     *sharding->result = (struct result){.status = STATUS_OK};
     call_job(call, command, sharding->result);
+    if (!call->gone) {
+        call->state =
+            CALL_PARKED; /* suspended: libmicrohttpd does not come back to a GET by itself */
+    }
     enum status status = partition_submit(partition, &call->job);
     sharding->far = status == STATUS_NOT_OWNER;
     if (sharding->far && partition != sharding->home) {
@@ -357,7 +362,7 @@ static void submit(struct call *call, struct partition *partition, struct comman
     if (status != STATUS_OK) {
         call->state = CALL_STEPPING;
         *sharding->result = (struct result){.status = status, .stamp = call->x.now};
-        if (sharding->renewing) {
+        if (sharding->absence == ABSENT_FOR_RENEWAL) {
             renewed(call);
         } else {
             take(call);
@@ -380,6 +385,7 @@ static void ask(struct call *call)
                        sharding->result);
         take(call);
     } else {
+        sharding->absence = ABSENT_FOR_TASK;
         submit(call, partition, command);
     }
 }
@@ -422,18 +428,22 @@ static void woken(struct call *call)
     }
 }
 
-void sharding_go_on(struct call *call, enum call_state before)
+void sharding_go_on(struct call *call)
 {
     struct sharding *sharding = call->sharding;
     call->x.now = partition_now(sharding->home);
-    if (before == CALL_PARKED && sharding->pausing) {
-        sharding->pausing = false;
-        run(call);
-    } else if (before == CALL_PARKED) {
-        woken(call);
-    } else if (sharding->renewing) {
-        renewed(call);
-    } else {
+    switch (sharding->absence) {
+    case ABSENT_FOR_TASK:
         take(call);
+        return;
+    case ABSENT_FOR_RENEWAL:
+        renewed(call);
+        return;
+    case ABSENT_FOR_A_MOMENT:
+        run(call);
+        return;
+    case ABSENT_FOR_MESSAGES:
+        woken(call);
+        return;
     }
 }

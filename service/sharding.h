@@ -2,8 +2,8 @@
  * A call about a queue that is spread over several partitions, on the member that leads its home: asks the shards one after
  * the other as handlers/spread.h wants it, its own at once, the others by errands, which no member passes on.
  *
- *     began ─► next task ─┬─► here: read, or COMMITTING ─┐
- *               ▲         ├─► an errand, COMMITTING ─────┼─► its result ─┬─► taken ─► next task
+ *     began ─► next task ─┬─► here: read, or suspended ──┐
+ *               ▲         ├─► an errand, suspended ──────┼─► its result ─┬─► taken ─► next task
  *               │         └─► WAIT: PARKED ─► again      │               ├─► no leader: PARKED a moment, or missed
  *               └────────────────────────────────────────┘               └─► by an older configuration: the plan is read
  *                                                                            again, and home renewed where a shard is ahead
@@ -23,7 +23,7 @@ struct shard_notes *shard_notes_make(void); /* NULL: out of memory. To be freed 
 
 /* Whether the call is for such a queue, whose home is served here; then it has begun. After exchange_prepare. */
 bool sharding_began(struct call *call);
-/* Goes on with a call that has a sharding, after it came back; `before` is its state until then. */
-void sharding_go_on(struct call *call, enum call_state before);
+/* Goes on with a call that has a sharding, after it came back. */
+void sharding_go_on(struct call *call);
 
 #endif
