@@ -6,7 +6,8 @@
  *
  *     READING ─► STEPPING ─┬─► COMMITTING ─► STEPPING     the committer has it, then gives it back to the loop
  *                          ├─► PARKED     ─► STEPPING     the parked table has it, then gives it back
- *                          │                              (and, where another member is asked, the proxy: forwarding.h)
+ *                          │                              (and, where another member is asked, the proxy: forwarding.h;
+ *                          │                              for a queue's shards the committer too: sharding.h)
  *                          └─► ANSWERED                   the response is the loop's to send
  *
  * All but the hand-overs run on the loop's thread.
