@@ -133,7 +133,7 @@ test: packages-test
 	tests/http/run.sh $(BUILD)/ringhold
 	tests/http/run.sh $(BUILD)/ringhold tests/members/*.test.mjs
 	node tests/contract/run.mjs --server $(BUILD)/ringhold
-	@$(MAKE) --no-print-directory crash-short fuzz-short
+	@$(MAKE) --no-print-directory crash-short fuzz-short chaos-short
 
 ## make unit         the unit tests alone
 unit: packages-test
@@ -152,6 +152,7 @@ history: packages-test
 
 -include tests/fuzz/fuzz.mk
 -include tests/crash/crash.mk
+-include tests/chaos/chaos.mk
 
 # Under Criterion a leak found by AddressSanitizer would still exit 0, hence abort_on_error.
 SANITIZED := ASAN_OPTIONS=abort_on_error=1:detect_leaks=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1

@@ -34,6 +34,7 @@ struct engine {
     struct cluster *cluster;         /* NULL: alone */
     struct shard_notes *shard_notes; /* in a cluster */
     atomic_bool draining;            /* nothing parks any more */
+    _Atomic int64_t asked_us;        /* when a member last forwarded something here; monotonic */
 };
 
 enum call_state { CALL_READING, CALL_STEPPING, CALL_COMMITTING, CALL_PARKED, CALL_ANSWERED };

@@ -179,11 +179,13 @@ Test(replica_state, a_file_of_the_first_schema_is_brought_forward_with_all_that_
     sqlite3 *db;
     fixture_open(&f);
     fixture_do(&f, put_session("s", "{}"));
-    fixture_do(&f, (struct command){
-                       .kind = COMMAND_MESSAGE_SEND,
-                       .message_send = {.queue = TEXT("q"),
-                                        .messages = {&(struct message_new){.body = TEXT("1"), .ttl_ms = ABSENT}, 1},
-                                        .atomic = true}});
+    fixture_do(&f,
+               (struct command){
+                   .kind = COMMAND_MESSAGE_SEND,
+                   .message_send = {
+                       .queue = TEXT("q"),
+                       .messages = {&(struct message_new){.body = TEXT("1"), .ttl_ms = ABSENT}, 1},
+                       .atomic = true}});
     machine_close(f.machine);
     cr_assert_eq(sqlite3_open(f.path, &db), SQLITE_OK);
     cr_assert_eq(sqlite3_exec(db,
