@@ -4,52 +4,19 @@
  */
 #include "db/codec.h"
 
-#define INT(type, field)                                                                           \
-    {                                                                                              \
-        FIELD_INT, offsetof(struct type, field), NULL, 0                                           \
-    }
+#define INT(type, field) {FIELD_INT, offsetof(struct type, field), NULL, 0}
 /* What a version of the codec brought: ABSENT in what was written before. */
-#define INT_SINCE(version, type, field)                                                            \
-    {                                                                                              \
-        FIELD_INT, offsetof(struct type, field), NULL, version                                     \
-    }
-#define TEXT_SINCE(version, type, field)                                                           \
-    {                                                                                              \
-        FIELD_TEXT, offsetof(struct type, field), NULL, version                                    \
-    }
-#define FLAG(type, field)                                                                          \
-    {                                                                                              \
-        FIELD_FLAG, offsetof(struct type, field), NULL, 0                                          \
-    }
-#define TEXT_OF(type, field)                                                                       \
-    {                                                                                              \
-        FIELD_TEXT, offsetof(struct type, field), NULL, 0                                          \
-    }
-#define NEST(type, field, of)                                                                      \
-    {                                                                                              \
-        FIELD_RECORD, offsetof(struct type, field), &of##_record, 0                                \
-    }
-#define LIST(type, field, of)                                                                      \
-    {                                                                                              \
-        FIELD_LIST, offsetof(struct type, field), &of##_record, 0                                  \
-    }
-#define COMMANDS(type, field)                                                                      \
-    {                                                                                              \
-        FIELD_COMMANDS, offsetof(struct type, field), NULL, 0                                      \
-    }
-#define RESULTS(type, field)                                                                       \
-    {                                                                                              \
-        FIELD_RESULTS, offsetof(struct type, field), NULL, 0                                       \
-    }
+#define INT_SINCE(version, type, field) {FIELD_INT, offsetof(struct type, field), NULL, version}
+#define TEXT_SINCE(version, type, field) {FIELD_TEXT, offsetof(struct type, field), NULL, version}
+#define FLAG(type, field) {FIELD_FLAG, offsetof(struct type, field), NULL, 0}
+#define TEXT_OF(type, field) {FIELD_TEXT, offsetof(struct type, field), NULL, 0}
+#define NEST(type, field, of) {FIELD_RECORD, offsetof(struct type, field), &of##_record, 0}
+#define LIST(type, field, of) {FIELD_LIST, offsetof(struct type, field), &of##_record, 0}
+#define COMMANDS(type, field) {FIELD_COMMANDS, offsetof(struct type, field), NULL, 0}
+#define RESULTS(type, field) {FIELD_RESULTS, offsetof(struct type, field), NULL, 0}
 /* A struct that is nothing but a list. */
-#define WHOLE_LIST(of)                                                                             \
-    {                                                                                              \
-        FIELD_LIST, 0, &of##_record, 0                                                             \
-    }
-#define WHOLE_RESULTS                                                                              \
-    {                                                                                              \
-        FIELD_RESULTS, 0, NULL, 0                                                                  \
-    }
+#define WHOLE_LIST(of) {FIELD_LIST, 0, &of##_record, 0}
+#define WHOLE_RESULTS {FIELD_RESULTS, 0, NULL, 0}
 #define RECORD_OF(name, type, ...)                                                                 \
     static const struct field name##_fields[] = {__VA_ARGS__};                                     \
     static const struct record name##_record = {#name, sizeof(type), name##_fields,                \

@@ -73,12 +73,11 @@ static void wrap(struct spread *s, struct command *operation, struct command *re
                                     .config = s->home.config,
                                     .act = s->act,
                                     .operations = {operation, s->act == SHARD_RUN}};
-    *ret = (struct command){.kind = reads ? COMMAND_SHARD_READ : COMMAND_SHARD_WRITE,
-                            .idempotency = reads ? (struct idempotency){.key_hash = TEXT_ABSENT}
-                                                 : s->x->command.idempotency};
+    *ret = (struct command){.kind = reads ? COMMAND_SHARD_READ : COMMAND_SHARD_WRITE};
     if (reads) {
         ret->shard_read = request;
     } else {
+        ret->idempotency = s->x->command.idempotency;
         ret->shard_write = request;
     }
 }

@@ -250,9 +250,7 @@ static void render_lookup(struct exchange *x)
 }
 
 #define LOCAL(path, id, how)                                                                       \
-    {                                                                                              \
-        .method = METHOD_GET, .template = path, .operation = id, .render = how, .local = true      \
-    }
+    {.method = METHOD_GET, .template = path, .operation = id, .render = how, .local = true}
 static const struct route ROUTES[] = {
     LOCAL("/livez", "getLiveness", render_livez),
     {.method = METHOD_GET,

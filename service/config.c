@@ -85,8 +85,8 @@ struct given {
     char *why; /* CONFIG_WHY_BYTES */
 };
 
-static bool __attribute__((format(printf, 2, 3)))
-wrong(const struct given *given, const char *format, ...)
+static bool __attribute__((format(printf, 2, 3))) wrong(const struct given *given,
+                                                        const char *format, ...)
 {
     char what[256];
     va_list arguments;

@@ -172,8 +172,8 @@ static bool reserve(struct page_out *out, size_t bytes)
     return true;
 }
 
-static void __attribute__((format(printf, 2, 3)))
-print(struct page_out *out, const char *format, ...)
+static void __attribute__((format(printf, 2, 3))) print(struct page_out *out, const char *format,
+                                                        ...)
 {
     enum { LINE_MAX_BYTES = 512 };
     if (!reserve(out, LINE_MAX_BYTES)) {

@@ -13,10 +13,7 @@
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 /* A literal that may hold NULs. */
-#define BYTES(literal)                                                                             \
-    {                                                                                              \
-        literal, sizeof(literal) - 1                                                               \
-    }
+#define BYTES(literal) {literal, sizeof(literal) - 1}
 
 /* One reading; the text is copied to memory of its very size, so that a sanitizer sees a byte read past it. */
 struct reading {

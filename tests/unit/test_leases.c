@@ -199,22 +199,34 @@ static enum state state_of(struct fixture *f)
 #define ENDED_ROW(state, release_status)                                                           \
     {                                                                                              \
         [ACQUIRE_SAME] = {STATUS_LEASE_ENDED, state},                                              \
-        [ACQUIRE_OTHER] = {STATUS_LEASE_ENDED, state}, [COLLECT] = {STATUS_LEASE_ENDED, state},    \
-        [RENEW] = {STATUS_LEASE_ENDED, state}, [PATCH] = {STATUS_LEASE_ENDED, state},              \
-        [PATCH_MODE] = {STATUS_LEASE_ENDED, state}, [RELEASE] = {release_status, state},           \
-        [ABANDON] = {STATUS_OK, state}, [ABANDON_OLD] = {STATUS_OK, state},                        \
-        [ITS_TIME] = {STATUS_OK, state}, [BREAK] = {STATUS_OK, state},                             \
-        [SESSION_ENDS] = {STATUS_OK, state}, [ROOM] = {STATUS_OK, state},                          \
+        [ACQUIRE_OTHER] = {STATUS_LEASE_ENDED, state},                                             \
+        [COLLECT] = {STATUS_LEASE_ENDED, state},                                                   \
+        [RENEW] = {STATUS_LEASE_ENDED, state},                                                     \
+        [PATCH] = {STATUS_LEASE_ENDED, state},                                                     \
+        [PATCH_MODE] = {STATUS_LEASE_ENDED, state},                                                \
+        [RELEASE] = {release_status, state},                                                       \
+        [ABANDON] = {STATUS_OK, state},                                                            \
+        [ABANDON_OLD] = {STATUS_OK, state},                                                        \
+        [ITS_TIME] = {STATUS_OK, state},                                                           \
+        [BREAK] = {STATUS_OK, state},                                                              \
+        [SESSION_ENDS] = {STATUS_OK, state},                                                       \
+        [ROOM] = {STATUS_OK, state},                                                               \
     }
 #define WAITING_ROW(abandoned, over)                                                               \
     {                                                                                              \
         [ACQUIRE_SAME] = {STATUS_WAITING, WAITS},                                                  \
-        [ACQUIRE_OTHER] = {STATUS_LEASE_MISMATCH, WAITS}, [COLLECT] = {STATUS_WAITING, WAITS},     \
-        [RENEW] = {STATUS_LEASE_NOT_HELD, WAITS}, [PATCH] = {STATUS_OK, WAITS},                    \
-        [PATCH_MODE] = {STATUS_LEASE_NOT_HELD, WAITS}, [RELEASE] = {STATUS_OK, RELEASED},          \
-        [ABANDON] = {STATUS_OK, abandoned}, [ABANDON_OLD] = {STATUS_OK, WAITS},                    \
-        [ITS_TIME] = {STATUS_OK, over}, [BREAK] = {STATUS_OK, WAITS},                              \
-        [SESSION_ENDS] = {STATUS_OK, SESSION_OVER}, [ROOM] = {STATUS_OK, UNCOLLECTED},             \
+        [ACQUIRE_OTHER] = {STATUS_LEASE_MISMATCH, WAITS},                                          \
+        [COLLECT] = {STATUS_WAITING, WAITS},                                                       \
+        [RENEW] = {STATUS_LEASE_NOT_HELD, WAITS},                                                  \
+        [PATCH] = {STATUS_OK, WAITS},                                                              \
+        [PATCH_MODE] = {STATUS_LEASE_NOT_HELD, WAITS},                                             \
+        [RELEASE] = {STATUS_OK, RELEASED},                                                         \
+        [ABANDON] = {STATUS_OK, abandoned},                                                        \
+        [ABANDON_OLD] = {STATUS_OK, WAITS},                                                        \
+        [ITS_TIME] = {STATUS_OK, over},                                                            \
+        [BREAK] = {STATUS_OK, WAITS},                                                              \
+        [SESSION_ENDS] = {STATUS_OK, SESSION_OVER},                                                \
+        [ROOM] = {STATUS_OK, UNCOLLECTED},                                                         \
     }
 
 static const struct outcome TABLE[STATES][EVENTS] = {

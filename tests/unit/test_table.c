@@ -205,10 +205,7 @@ static void partition_from_the_future(struct table *t)
     t->partitions[7].changed = t->epoch + 1;
 }
 
-#define WRONG(change, words)                                                                       \
-    {                                                                                              \
-#change, change, words                                                                     \
-    }
+#define WRONG(change, words) {#change, change, words}
 static const struct wrong {
     const char *name;
     void (*change)(struct table *t);
