@@ -47,9 +47,14 @@ void call_free(struct call *call)
     free(call);
 }
 
+size_t call_body_bytes_max(const struct call *call)
+{
+    return call->errand ? ERRAND_BYTES_MAX : BODY_BYTES_MAX;
+}
+
 void call_body(struct call *call, const char *bytes, size_t len)
 {
-    call->body_too_large |= len > BODY_BYTES_MAX - call->body_len;
+    call->body_too_large |= len > call_body_bytes_max(call) - call->body_len;
     if (call->body_too_large) {
         return;
     }
@@ -311,8 +316,7 @@ static void place(struct call *call)
     x->now = partition_now(call->partition);
 }
 
-/* A request that a member forwards proves itself by what only members know. */
-static void note_member(struct call *call)
+void call_note_head(struct call *call)
 {
     struct request *request = &call->x.request;
     if (call->engine->cluster == NULL) {
@@ -326,6 +330,9 @@ static void note_member(struct call *call)
     }
     request->routing_key =
         call->forwarded ? request->header(request->source, "Ringhold-Routing-Key") : TEXT_ABSENT;
+    /* What only members ask for, of each other. */
+    call->errand = call->forwarded && request->method == METHOD_POST &&
+                   text_given(request->header(request->source, "Ringhold-Errand"));
 }
 
 void call_begin(struct call *call)
@@ -361,14 +368,6 @@ void call_begin(struct call *call)
     step(call, next);
 }
 
-/* What only members ask for, of each other. */
-static bool is_errand(const struct call *call)
-{
-    const struct request *request = &call->x.request;
-    return call->forwarded && request->method == METHOD_POST &&
-           text_given(request->header(request->source, "Ringhold-Errand"));
-}
-
 void call_start(struct call *call)
 {
     struct exchange *x = &call->x;
@@ -379,8 +378,7 @@ void call_start(struct call *call)
         call_refuse(call, STATUS_BODY_TOO_LARGE, "The body is larger than 1048576 bytes.");
         return;
     }
-    note_member(call);
-    if (is_errand(call)) {
+    if (call->errand) {
         x->route = &errand_route;
     } else if (exchange_route(x) != STATUS_OK || call->overrides != STATUS_OK) {
         call_answered(call);
@@ -392,7 +390,7 @@ void call_start(struct call *call)
 void call_look_at_result(struct call *call)
 {
     /* With a version it is a shard's answer to an errand. */
-    bool answers = call->x.route == &errand_route && call->x.result.version != 0;
+    bool answers = call->errand && call->x.result.version != 0;
     if (call->x.result.status == STATUS_NOT_OWNER && !answers) {
         elsewhere(call);
     } else if (!follows(call)) {

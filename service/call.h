@@ -53,6 +53,7 @@ struct call {
     bool held;                     /* parked until the session has moved */
     int holds;                     /* how often that was */
     struct text moved_to;   /* the routing key where what it is for has moved to; or absent */
+    bool errand;            /* handlers/errand.h */
     bool forwarded;         /* a member asks: who does not own the partition says so */
     struct text request_id; /* once it was asked for */
     int socket;
@@ -116,6 +117,10 @@ enum wake call_reason_to_wake(struct call *call);
 /* The result of its command is there: goes on. */
 void call_look_at_result(struct call *call);
 
+/* The head is there, and sound: notes whether a member asks. */
+void call_note_head(struct call *call);
+/* How long its body may be. */
+size_t call_body_bytes_max(const struct call *call);
 /* Adds bytes to the body. Past the limit they are dropped, and the call will be refused. */
 void call_body(struct call *call, const char *bytes, size_t len);
 /* Refuses the request without looking at it further. */

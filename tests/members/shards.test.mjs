@@ -148,6 +148,21 @@ test('GET /v1/queues shows the queue once, with its sums', async () => {
   await drain('hot');
 });
 
+test('a message as long as a body may be goes to any shard', async () => {
+  await ask(201, 'PUT', 'long', { shards: 4, routing: 'round_robin' });
+  const noise = [...Array(1048576)].map(() => String.fromCharCode(33 + ((Math.random() * 58) | 0))).join('');
+  const body = noise.replaceAll('\\', '-').replaceAll('"', '-').slice(0, 1048576 - '{"messages":[{"body":""}]}'.length);
+  for (let i = 0; i < 4; i++) await send('long', [{ body }]);
+  for (let i = 0; i < 4; i++) {
+    const got = await receive('long', { max: 4 });
+    assert.ok(got.length > 0 || i > 0);
+    for (const m of got) assert.equal(m.body, body);
+    await settle('long', { acks: got.map((m) => m.receipt) });
+  }
+  assert.deepEqual(await counts('long'), { ready: 0, delayed: 0, leased: 0, dead: 0 });
+  await ask(204, 'DELETE', 'long');
+});
+
 test('a parked receive is woken by a send to any shard', async () => {
   for (let i = 0; i < 12; i++) {
     const waits = receive('hot', { wait_ms: 20000 });
