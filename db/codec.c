@@ -182,6 +182,7 @@ struct input {
     const unsigned char *at, *end;
     struct arena *arena;
     int nesting;
+    int version; /* that these bytes were written by */
 };
 
 static bool get_varint(struct input *in, uint64_t *ret)
@@ -263,12 +264,24 @@ static bool get_list(struct input *in, const struct field *field, void *at)
     return good;
 }
 
+/* What these bytes are too old to have; texts are absent anyway. */
+static void leave_absent(enum field_type type, void *at)
+{
+    if (type == FIELD_INT) {
+        *(int64_t *)at = ABSENT;
+    }
+}
+
 static bool get_record(struct input *in, const struct record *record, void *value)
 {
     bool good = true;
     for (size_t i = 0; good && i < record->count; i++) {
         const struct field *field = &record->fields[i];
         void *at = (char *)value + field->offset;
+        if (in->version < field->since) {
+            leave_absent(field->type, at);
+            continue;
+        }
         switch (field->type) {
         case FIELD_INT:
             good = get_int(in, at);
@@ -326,7 +339,8 @@ static bool input_open(struct text bytes, struct arena *arena, struct input *ret
                           .end = (const unsigned char *)bytes.at + bytes.len,
                           .arena = arena,
                           .nesting = 0};
-    return bytes.len > 0 && *ret->at++ == CODEC_VERSION;
+    ret->version = bytes.len > 0 ? *ret->at++ : 0;
+    return ret->version >= 1 && ret->version <= CODEC_VERSION;
 }
 
 bool command_decode(struct text bytes, struct arena *arena, struct command *ret)

@@ -3,6 +3,7 @@
  * by idempotency records. Layout, after one version byte: each field in the order of its table in records.c, an int
  * as a varint (zigzag plus one, 0 for ABSENT), a text as a varint of its length plus one (0 for absent) and its bytes,
  * a flag as one byte, a list as a varint count and its elements.
+ * What an older version wrote is read too: a field that it did not have yet is ABSENT.
  *
  * Decoding trusts nothing: any bytes give either a value whose encoding is as long as the input, or false.
  */
@@ -13,7 +14,7 @@
 
 #include "db/arena.h"
 
-enum { CODEC_VERSION = 1 };
+enum { CODEC_VERSION = 2 };
 
 /* The encoding, in the arena; absent when memory ran out. */
 struct text command_encode(const struct command *command, struct arena *arena);
@@ -45,6 +46,7 @@ struct field {
     enum field_type type;
     size_t offset;
     const struct record *record; /* of RECORD and LIST */
+    int since; /* the version that brought it, of an INT or a TEXT; 0: the first */
 };
 struct record {
     const char *name;

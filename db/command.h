@@ -228,11 +228,19 @@ struct queue_config {
     int64_t group_concurrency;
     int64_t paused;          /* 0 or 1 */
     struct text dead_letter; /* a queue's name; empty: none */
+    int64_t shards;          /* partitions it is spread over, where there are as many */
+    int64_t routing;         /* enum routing */
 };
+/* Which shard takes messages that have neither group nor dedup_id. */
+enum routing { ROUTING_HASH, ROUTING_ROUND_ROBIN, ROUTING_LEAST_LOADED };
+
+/* sealed: the configuration's version at which all other shards were sealed (db/shards.h), or ABSENT. */
 struct queue_put {
     struct text name;
     struct queue_config config;
     struct condition condition;
+    int64_t partitions; /* of the ring; ABSENT: one */
+    int64_t sealed;
 };
 struct queue_key {
     struct text name;
@@ -245,6 +253,7 @@ struct queue_delete {
     struct text name;
     bool if_empty;
     struct condition condition;
+    int64_t sealed; /* as in queue_put */
 };
 
 struct message_new {
@@ -330,12 +339,35 @@ struct queue_redrive {
     struct message_ids ids;
 };
 
-/* ---- all ----------------------------------------------------------------------------------------------------- */
-
 struct commands {
     const struct command *at;
     size_t count;
 };
+
+/* What is asked of one shard of a queue (db/shards.h). */
+enum shard_act {
+    SHARD_RUN, /* the operation, if there is one; else only that it know the configuration */
+    SHARD_SEAL, /* take nothing more under this version, if it may be left as it is by other shards */
+    SHARD_SEAL_EMPTY, /* the same, if it is empty */
+    SHARD_DROP        /* be gone, with all messages */
+};
+struct shard_request {
+    struct text queue;
+    int64_t shard;   /* 0 to count - 1; 0 is home */
+    int64_t count;   /* over how many partitions the queue is spread */
+    int64_t version; /* the configuration's, at home */
+    int64_t born;    /* of the queue, at home */
+    struct queue_config config;
+    int64_t act;                /* enum shard_act */
+    struct commands operations; /* RUN: one, or none */
+};
+struct queue_renew {
+    struct text name;
+    int64_t version; /* the configuration's version must come to be this or a later one */
+};
+
+/* ---- all ----------------------------------------------------------------------------------------------------- */
+
 struct transaction {
     struct commands operations;
 };
@@ -399,7 +431,11 @@ struct nothing {
   X(FENCE_STEP,       fence_step,       fence_step,       false) /* a restore lifts the fence */ \
   X(TOTALS,           nothing,          totals,           true)  /* counts for /v1/status and /metrics */ \
   X(SESSION_PACK,     session_rotate,   session_pack,     true)  /* what would arrive, were it rotated */ \
-  X(SESSION_ARRIVE,   session_arrive,   session_arrive,   false)
+  X(SESSION_ARRIVE,   session_arrive,   session_arrive,   false) \
+  X(SHARD_WRITE,      shard_request,    shard_write,      false) \
+  X(SHARD_READ,       shard_request,    shard_read,       true) \
+  X(QUEUE_PLAN,       queue_key,        queue_plan,       true)  /* over how many partitions it is spread */ \
+  X(QUEUE_RENEW,      queue_renew,      queue_renew,      false)
 /* clang-format on */
 
 #define COMMAND_AS_ENUM(kind, type, member, reads) COMMAND_##kind,

@@ -28,6 +28,15 @@ bool dedup_claim(struct txn *txn, const struct queue *queue, struct text dedup_i
     return query_run(&q) > 0;
 }
 
+bool dedups_any(struct txn *txn, const struct queue *queue)
+{
+    static const char ANY[] = "SELECT 1 FROM dedups WHERE queue = ?1 AND drop_ms > ?2 LIMIT 1";
+    QUERY(q, txn->sql, ANY);
+    bind_int(&q, queue->born);
+    bind_int(&q, txn->now.now_ms);
+    return query_row(&q);
+}
+
 int64_t dedups_tick(struct txn *txn, int64_t steps)
 {
     static const char DROP[] =

@@ -13,6 +13,9 @@ int64_t dedup_find(struct txn *txn, const struct queue *queue, struct text dedup
 bool dedup_claim(struct txn *txn, const struct queue *queue, struct text dedup_id,
                  int64_t sequence);
 
+/* Whether the queue has any that is not over. */
+bool dedups_any(struct txn *txn, const struct queue *queue);
+
 /* Forgets what is over, at most `steps`; returns how many, and says when the next is due. */
 int64_t dedups_tick(struct txn *txn, int64_t steps);
 

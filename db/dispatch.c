@@ -32,6 +32,7 @@ void transaction(struct txn *txn, const struct transaction *command, struct resu
         return;
     }
     struct savepoint start = txn_savepoint(txn);
+    txn->scope = SCOPE_TRANSACTION;
     for (size_t i = 0; i < operations->count; i++) {
         struct result *one = &results.at[i];
         *one = (struct result){.status = STATUS_OK, .stamp = txn->now};

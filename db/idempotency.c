@@ -38,6 +38,14 @@ static bool is_last_step(enum command_kind kind)
     return kind != COMMAND_LEASE_ABANDON && kind != COMMAND_LOCK_SET_ABANDON;
 }
 
+/* What a shard is asked to do is done for its own sake. */
+static enum command_kind kind_of(const struct command *command)
+{
+    bool wrapped =
+        command->kind == COMMAND_SHARD_WRITE && command->shard_write.operations.count > 0;
+    return wrapped ? command->shard_write.operations.at[0].kind : command->kind;
+}
+
 static bool final(const struct command *command, const struct result *result)
 {
     if (!is_last_step(command->kind)) {
@@ -46,7 +54,7 @@ static bool final(const struct command *command, const struct result *result)
     if (result->status == STATUS_WAITING) {
         return !waits_on(command);
     }
-    if (command->kind == COMMAND_MESSAGE_RECEIVE && result->status == STATUS_OK) {
+    if (kind_of(command) == COMMAND_MESSAGE_RECEIVE && result->status == STATUS_OK) {
         return result->received.count > 0;
     }
     return !status_info(result->status)->retryable;

@@ -52,6 +52,7 @@ enum {
     CLAIM_MS = 5000,
 
     /* queues */
+    SHARDS_MAX = 64,
     MESSAGES_PER_REQUEST_MAX = 1000,
     RECEIVE_BYTES_MAX =
         4 * 1024 * 1024, /* a receive hands out no more than this, but at least one message */
@@ -86,6 +87,8 @@ enum {
     PEER_NAME_FRESH_MS = 30000, /* how long a looked-up host name is used */
     PEER_SECRET_BYTES_MIN = 16,
     PEER_SECRET_BYTES_MAX = 1024,
+    ERRAND_BYTES_MAX =
+        BODY_BYTES_MAX + 64 * 1024, /* what a request asks of a shard, and the plan */
     CONTROL_FRAME_BYTES_MAX = BODY_BYTES_MAX + 64 * 1024,
     CONTROL_CONNECTIONS_MAX =
         256,                 /* each other member holds one open, and has others for moments */

@@ -1,6 +1,7 @@
 /* Purge and redrive: many messages of a queue at once. */
 #include "db/aggregates.h"
 #include "db/messages.h"
+#include "db/shards.h"
 
 /* ---- purge -------------------------------------------------------------------------------------------------------- */
 
@@ -87,8 +88,8 @@ static int64_t purge_state(struct txn *txn, struct queue *queue, int64_t state, 
 void queue_purge(struct txn *txn, const struct queue_purge *command, struct result *result)
 {
     struct queue queue;
-    if (!queue_find(txn, command->queue, &queue)) {
-        result->status = STATUS_QUEUE_NOT_FOUND;
+    result->status = queue_enter(txn, command->queue, ENTER_WHOLE, &queue);
+    if (result->status != STATUS_OK) {
         return;
     }
     if (command->state == MESSAGE_ANY) {
@@ -147,8 +148,8 @@ static int64_t redrive_first(struct txn *txn, struct queue *queue, int64_t max)
 void queue_redrive(struct txn *txn, const struct queue_redrive *command, struct result *result)
 {
     struct queue queue;
-    if (!queue_find(txn, command->queue, &queue)) {
-        result->status = STATUS_QUEUE_NOT_FOUND;
+    result->status = queue_enter(txn, command->queue, ENTER_WHOLE, &queue);
+    if (result->status != STATUS_OK) {
         return;
     }
     int64_t max = command->max == ABSENT ? INT64_MAX : command->max;

@@ -1,5 +1,6 @@
 #include "db/aggregates.h"
 #include "db/messages.h"
+#include "db/shards.h"
 
 enum { ROUNDS_MAX = 8 }; /* how often a receive looks again when it met expired messages */
 
@@ -116,8 +117,8 @@ static void claim(struct txn *txn, struct queue *queue, const struct message_rec
 void message_receive(struct txn *txn, const struct message_receive *command, struct result *result)
 {
     struct queue queue;
-    if (!queue_find(txn, command->queue, &queue)) {
-        result->status = STATUS_QUEUE_NOT_FOUND;
+    result->status = queue_enter(txn, command->queue, ENTER_HOME, &queue);
+    if (result->status != STATUS_OK) {
         return;
     }
     result->shape = SHAPE_MESSAGES;

@@ -1,6 +1,7 @@
 #include "db/aggregates.h"
 #include "db/dedups.h"
 #include "db/messages.h"
+#include "db/shards.h"
 
 static int64_t least(int64_t a, int64_t b)
 {
@@ -12,9 +13,9 @@ static int64_t least(int64_t a, int64_t b)
 static void fill_bucket(struct txn *txn, struct queue *queue)
 {
     const struct queue_config *config = &queue->config;
-    int64_t full = queue_burst(config) * 1000;
+    int64_t full = queue_share(queue, queue_burst(config)) * TOKEN_PARTS(queue);
     int64_t passed_ms = least(txn->now.now_ms - queue->filled_ms, DAY_MS);
-    /* per_s tokens a second are per_s thousandths a millisecond. */
+    /* per_s tokens a second are per_s thousandths a millisecond, and per_s parts of a token in each of the shards. */
     queue->tokens_milli = least(full, queue->tokens_milli + passed_ms * config->rate_per_s);
     queue->filled_ms = txn->now.now_ms;
 }
@@ -22,11 +23,11 @@ static void fill_bucket(struct txn *txn, struct queue *queue)
 /* Whether the bucket has tokens for so many messages; else when it will, 0 where it is too small ever to have. */
 static bool rate_allows(const struct queue *queue, int64_t messages, int64_t *ret_retry_after_ms)
 {
-    int64_t missing = messages * 1000 - queue->tokens_milli;
+    int64_t missing = messages * TOKEN_PARTS(queue) - queue->tokens_milli;
     if (queue->config.rate_per_s == 0 || missing <= 0) {
         return true;
     }
-    bool never = messages > queue_burst(&queue->config);
+    bool never = messages > queue_share(queue, queue_burst(&queue->config));
     *ret_retry_after_ms =
         never ? 0 : (missing + queue->config.rate_per_s - 1) / queue->config.rate_per_s;
     return false;
@@ -35,7 +36,7 @@ static bool rate_allows(const struct queue *queue, int64_t messages, int64_t *re
 static void take_tokens(struct queue *queue, int64_t messages)
 {
     if (queue->config.rate_per_s > 0) {
-        queue->tokens_milli -= messages * 1000;
+        queue->tokens_milli -= messages * TOKEN_PARTS(queue);
         queue->changed = true;
     }
 }
@@ -46,7 +47,7 @@ static bool has_room(const struct queue *queue, int64_t messages)
 {
     return queue->sequence + messages <= MESSAGE_SEQUENCE_MAX &&
            (queue->config.max_depth == 0 ||
-            queue_depth(queue) + messages <= queue->config.max_depth);
+            queue_depth(queue) + messages <= queue_share(queue, queue->config.max_depth));
 }
 
 /* What has expired takes no room: where room is short, that is put right first. It stays so even if the command is
@@ -90,6 +91,29 @@ static struct sent_message send_one(struct txn *txn, struct queue *queue,
     }
     int64_t sequence = message_insert(txn, queue, fresh, deliver_ms(txn, queue, fresh));
     return (struct sent_message){STATUS_CREATED, sequence, 0, false};
+}
+
+/* ---- the queue ---------------------------------------------------------------------------------------------------- */
+
+/* Finds the queue, or makes it for its first message. Where the queue is spread, what follows from a message's group or
+   dedup_id is only right on the shard that they lead to. */
+static enum status enter(struct txn *txn, const struct message_send *command, struct queue *queue)
+{
+    struct queue_config config = queue_config_default();
+    enum status status = queue_enter(txn, command->queue, ENTER_HOME, queue);
+    if (status == STATUS_QUEUE_NOT_FOUND) {
+        bool made = queue_make(txn, command->queue, &config, WHOLE_QUEUE, queue);
+        return made ? STATUS_OK : STATUS_OVERLOADED;
+    }
+    struct text key;
+    for (size_t i = 0; status == STATUS_OK && i < command->messages.count; i++) {
+        if (shard_key(&command->messages.at[i], &key)) {
+            bool here = shard_of(key, queue->spread) == queue->shard;
+            status = here ? STATUS_OK : STATUS_CROSS_PARTITION;
+            queue->keyed = true;
+        }
+    }
+    return status;
 }
 
 /* ---- all of them -------------------------------------------------------------------------------------------------- */
@@ -141,15 +165,13 @@ static void send_each(struct txn *txn, struct queue *queue, const struct message
 void message_send(struct txn *txn, const struct message_send *command, struct result *result)
 {
     struct queue queue;
-    struct queue_config config = queue_config_default();
     struct sent_messages sent = {arena_zalloc(txn->arena, command->messages.count, sizeof *sent.at),
                                  command->messages.count};
     if (sent.at == NULL) {
         return;
     }
-    if (!queue_find(txn, command->queue, &queue) &&
-        !queue_make(txn, command->queue, &config, &queue)) {
-        result->status = STATUS_OVERLOADED;
+    result->status = enter(txn, command, &queue);
+    if (result->status != STATUS_OK) {
         return;
     }
     fill_bucket(txn, &queue);

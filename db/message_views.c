@@ -1,5 +1,6 @@
 #include "db/aggregates.h"
 #include "db/messages.h"
+#include "db/shards.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,8 +70,8 @@ void message_get(struct txn *txn, const struct message_key *command, struct resu
     /* The one id or the other: a message is living or dead. */
     static const char GET[] = "SELECT " VIEW_COLUMNS " FROM messages WHERE id IN (?1, ?2)";
     struct queue queue;
-    if (!queue_find(txn, command->queue, &queue)) {
-        result->status = STATUS_QUEUE_NOT_FOUND;
+    result->status = queue_enter_message(txn, command->queue, command->message, &queue);
+    if (result->status != STATUS_OK) {
         return;
     }
     result->status = STATUS_MESSAGE_NOT_FOUND;
@@ -151,8 +152,8 @@ void message_list(struct txn *txn, const struct message_list *command, struct re
         result->status = STATUS_INVALID_CURSOR;
         return;
     }
-    if (!queue_find(txn, command->queue, &queue)) {
-        result->status = STATUS_QUEUE_NOT_FOUND;
+    result->status = queue_enter(txn, command->queue, ENTER_WHOLE, &queue);
+    if (result->status != STATUS_OK) {
         return;
     }
     struct message_page page = {

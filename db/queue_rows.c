@@ -18,7 +18,9 @@
     X(rate_per_s)                                                                                  \
     X(rate_burst)                                                                                  \
     X(group_concurrency)                                                                           \
-    X(paused)
+    X(paused)                                                                                      \
+    X(shards)                                                                                      \
+    X(routing)
 #define CONFIG_AS_COLUMN(name) #name ","
 #define CONFIG_AS_SET(name) #name " = ?,"
 
@@ -33,6 +35,7 @@ static int64_t due_or_never(int64_t column)
 #define QUEUE_COLUMNS                                                                              \
     "id, born, version, sequence, ready, delayed, leased, dead, rate_tokens_milli,"                \
     " rate_filled_ms, wall_due_ms, lease_due_ms, regroup_id, config_version, created_ms,"          \
+    " shard, spread, home_version, home_born, keyed,"                                              \
     " " CONFIG_TABLE(CONFIG_AS_COLUMN) " dead_letter"
 
 /* Returns the column behind them. */
@@ -48,8 +51,13 @@ static int load(struct txn *txn, const struct query *q, struct queue *queue)
                             .due = {due_or_never(col_int(q, 10)), due_or_never(col_int(q, 11))},
                             .regroup_id = col_int(q, 12),
                             .config_version = col_int(q, 13),
-                            .created_ms = col_int(q, 14)};
-    int column = 15;
+                            .created_ms = col_int(q, 14),
+                            .shard = col_int(q, 15),
+                            .spread = col_int(q, 16),
+                            .home_version = col_int(q, 17),
+                            .home_born = col_int(q, 18),
+                            .keyed = col_int(q, 19) != 0};
+    int column = 20;
 #define CONFIG_LOAD(name) queue->config.name = col_int(q, column++);
     CONFIG_TABLE(CONFIG_LOAD)
 #undef CONFIG_LOAD
@@ -57,6 +65,7 @@ static int load(struct txn *txn, const struct query *q, struct queue *queue)
     queue->stored_depths = queue->depths;
     queue->stored_due = queue->due;
     queue->stored_regroup_id = queue->regroup_id;
+    queue->stored_keyed = queue->keyed;
     return column;
 }
 
@@ -98,12 +107,25 @@ struct queue_config queue_config_default(void)
                                  .backoff_factor_milli = 2000,
                                  .backoff_max_ms = HOUR_MS,
                                  .group_concurrency = 1,
-                                 .dead_letter = TEXT("")};
+                                 .dead_letter = TEXT(""),
+                                 .shards = 1,
+                                 .routing = ROUTING_HASH};
 }
 
 int64_t queue_burst(const struct queue_config *config)
 {
     return config->rate_burst > 0 ? config->rate_burst : config->rate_per_s;
+}
+
+int64_t queue_share(const struct queue *queue, int64_t total)
+{
+    return total / queue->spread + (queue->shard < total % queue->spread);
+}
+
+void queue_fill_bucket(struct txn *txn, struct queue *queue)
+{
+    queue->tokens_milli = queue_share(queue, queue_burst(&queue->config)) * TOKEN_PARTS(queue);
+    queue->filled_ms = txn->now.now_ms;
 }
 
 /* An id that no queue has, nor one whose messages are still being deleted. 0: there is none left. */
@@ -128,9 +150,11 @@ static void insert(struct txn *txn, const struct queue *queue)
     static const char INSERT[] =
         "INSERT INTO queues (id, name, born, version, sequence, ready, delayed, leased, dead,"
         " rate_tokens_milli, rate_filled_ms, config_version, created_ms,"
+        " shard, spread, home_version, home_born, keyed,"
         " " CONFIG_TABLE(CONFIG_AS_COLUMN) " dead_letter)"
                                            " VALUES (?, ?, ?, ?, ?, 0, 0, 0, 0, ?, ?, ?, ?,"
-                                           " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+                                           " ?, ?, ?, ?, ?,"
+                                           " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     QUERY(q, txn->sql, INSERT);
     bind_int(&q, queue->id);
     bind_text(&q, queue->name);
@@ -141,6 +165,11 @@ static void insert(struct txn *txn, const struct queue *queue)
     bind_int(&q, queue->filled_ms);
     bind_int(&q, queue->config_version);
     bind_int(&q, queue->created_ms);
+    bind_int(&q, queue->shard);
+    bind_int(&q, queue->spread);
+    bind_int(&q, queue->home_version);
+    bind_int(&q, queue->home_born);
+    bind_int(&q, queue->keyed);
 #define CONFIG_BIND(name) bind_int(&q, queue->config.name);
     CONFIG_TABLE(CONFIG_BIND)
     bind_text(&q, queue->config.dead_letter);
@@ -148,7 +177,7 @@ static void insert(struct txn *txn, const struct queue *queue)
 }
 
 bool queue_make(struct txn *txn, struct text name, const struct queue_config *config,
-                struct queue *ret)
+                struct shard_mark mark, struct queue *ret)
 {
     int64_t id = free_id(txn);
     if (id == 0) {
@@ -162,14 +191,17 @@ bool queue_make(struct txn *txn, struct text name, const struct queue_config *co
                           .config_version = version,
                           .created_ms = txn->now.now_ms,
                           .config = *config,
-                          .tokens_milli = queue_burst(config) * 1000,
-                          .filled_ms = txn->now.now_ms,
+                          .shard = mark.shard,
+                          .spread = mark.spread,
+                          .home_version = mark.home_version,
+                          .home_born = mark.home_born,
                           .regroup_id = ABSENT,
                           .stored_regroup_id = ABSENT,
                           .due = DUE_NEVER,
                           .stored_due = DUE_NEVER};
+    queue_fill_bucket(txn, ret);
     insert(txn, ret);
-    txn->counters->queues++;
+    txn->counters->queues += mark.shard == 0;
     txn_emit(txn, EVENT_QUEUE, name, TEXT_ABSENT, 1);
     return true;
 }
@@ -209,8 +241,10 @@ struct queue *queue_dead_letter(struct txn *txn, struct queue *queue)
     }
     struct queue *target = arena_alloc(txn->arena, sizeof *target);
     struct queue_config config = queue_config_default();
+    config.shards = queue->config.shards;
+    struct shard_mark mark = {.shard = queue->shard, .spread = queue->spread};
     if (target != NULL &&
-        (queue_find(txn, name, target) || queue_make(txn, name, &config, target))) {
+        (queue_find(txn, name, target) || queue_make(txn, name, &config, mark, target))) {
         queue->dead_letter = target;
     }
     return queue->dead_letter;
@@ -234,7 +268,7 @@ static void store_change(struct txn *txn, const struct queue *queue)
 {
     static const char STORE[] =
         "UPDATE queues SET version = ?2, sequence = ?3, ready = ?4, delayed = ?5, leased = ?6,"
-        " dead = ?7, rate_tokens_milli = ?8, rate_filled_ms = ?9 WHERE id = ?1";
+        " dead = ?7, rate_tokens_milli = ?8, rate_filled_ms = ?9, keyed = ?10 WHERE id = ?1";
     QUERY(q, txn->sql, STORE);
     bind_int(&q, queue->id);
     bind_int(&q, queue->version);
@@ -245,6 +279,7 @@ static void store_change(struct txn *txn, const struct queue *queue)
     bind_int(&q, queue->depths.dead);
     bind_int(&q, queue->tokens_milli);
     bind_int(&q, queue->filled_ms);
+    bind_int(&q, queue->keyed);
     query_run(&q);
 }
 
@@ -288,8 +323,9 @@ void queue_store(struct txn *txn, struct queue *queue)
 void queue_store_config(struct txn *txn, struct queue *queue)
 {
     static const char STORE[] =
-        "UPDATE queues SET " CONFIG_TABLE(CONFIG_AS_SET) " dead_letter = ?, config_version = ?"
-                                                         " WHERE id = ?";
+        "UPDATE queues SET " CONFIG_TABLE(CONFIG_AS_SET) " dead_letter = ?, config_version = ?,"
+                                                         " spread = ?, home_version = ?,"
+                                                         " home_born = ? WHERE id = ?";
     queue->changed = true;
     queue_store(txn, queue);
     queue->config_version = queue->version;
@@ -298,6 +334,9 @@ void queue_store_config(struct txn *txn, struct queue *queue)
 #undef CONFIG_BIND
     bind_text(&q, queue->config.dead_letter);
     bind_int(&q, queue->config_version);
+    bind_int(&q, queue->spread);
+    bind_int(&q, queue->home_version);
+    bind_int(&q, queue->home_born);
     bind_int(&q, queue->id);
     query_run(&q);
 }

@@ -2,6 +2,7 @@
 
 #include "db/aggregates.h"
 #include "db/messages.h"
+#include "db/shards.h"
 
 /* ---- views -------------------------------------------------------------------------------------------------------- */
 
@@ -23,18 +24,30 @@ static int64_t oldest_age_ms(struct txn *txn, const struct queue *queue)
     return age_ms > 0 ? age_ms : 0; /* a reader's clock may be behind the state's */
 }
 
+/* No version of one partition grows with what happens on another: that of a queue which is spread is its
+   configuration's. */
+static struct queue_view view_config(const struct queue *queue)
+{
+    return (struct queue_view){.name = queue->name,
+                               .config = queue->config,
+                               .version =
+                                   queue->spread > 1 ? queue->config_version : queue->version,
+                               .created_at_ms = queue->created_ms,
+                               .spread = queue->spread,
+                               .shard = queue->shard,
+                               .born = queue->shard == 0 ? queue->born : queue->home_born};
+}
+
 static struct queue_view view(struct txn *txn, const struct queue *queue)
 {
     struct depths depths = queue_depths_now(txn, queue);
-    return (struct queue_view){.name = queue->name,
-                               .config = queue->config,
-                               .version = queue->version,
-                               .created_at_ms = queue->created_ms,
-                               .ready = depths.ready,
-                               .delayed = depths.delayed,
-                               .leased = depths.leased,
-                               .dead = depths.dead,
-                               .oldest_age_ms = oldest_age_ms(txn, queue)};
+    struct queue_view view = view_config(queue);
+    view.ready = depths.ready;
+    view.delayed = depths.delayed;
+    view.leased = depths.leased;
+    view.dead = depths.dead;
+    view.oldest_age_ms = oldest_age_ms(txn, queue);
+    return view;
 }
 
 static void answer(struct txn *txn, const struct queue *queue, struct result *result)
@@ -46,11 +59,21 @@ static void answer(struct txn *txn, const struct queue *queue, struct result *re
 void queue_get(struct txn *txn, const struct queue_key *command, struct result *result)
 {
     struct queue queue;
+    result->status = queue_enter(txn, command->name, ENTER_WHOLE, &queue);
+    if (result->status == STATUS_OK) {
+        answer(txn, &queue, result);
+    }
+}
+
+void queue_plan(struct txn *txn, const struct queue_key *command, struct result *result)
+{
+    struct queue queue;
     if (!queue_find(txn, command->name, &queue)) {
         result->status = STATUS_QUEUE_NOT_FOUND;
         return;
     }
-    answer(txn, &queue, result);
+    result->shape = SHAPE_QUEUE;
+    result->queue = view_config(&queue);
 }
 
 void queue_list(struct txn *txn, const struct queue_list *command, struct result *result)
@@ -98,6 +121,36 @@ static enum status check(const struct condition *condition, bool exists, const s
     return txn_check(&asked, exists, exists ? queue->version : 0, result);
 }
 
+/* Dead letters stay on the shard's partition, and on the shard that their group leads to: the dead-letter queue is spread
+   as the queue is, and made so if it is not there. */
+static enum status match_dead_letter(struct txn *txn, const struct queue_config *config,
+                                     int64_t spread)
+{
+    struct queue target;
+    if (config->dead_letter.len == 0) {
+        return STATUS_OK;
+    }
+    if (queue_find(txn, config->dead_letter, &target)) {
+        return target.spread == spread ? STATUS_OK : STATUS_INVALID_DEAD_LETTER;
+    }
+    struct queue_config standard = queue_config_default();
+    standard.shards = config->shards;
+    bool made = spread == 1 || queue_make(txn, config->dead_letter, &standard,
+                                          (struct shard_mark){.spread = spread}, &target);
+    return made ? STATUS_OK : STATUS_OVERLOADED;
+}
+
+/* Whether a queue that is spread, otherwise than `spread`, has this one as its dead-letter queue. */
+static bool takes_dead_letters(struct txn *txn, struct text name, int64_t spread)
+{
+    static const char FROM[] = "SELECT 1 FROM queues WHERE dead_letter = ?1 AND name IS NOT NULL"
+                               " AND max(spread, ?2) > 1 AND spread <> ?2 LIMIT 1";
+    QUERY(q, txn->sql, FROM);
+    bind_text(&q, name);
+    bind_int(&q, spread);
+    return query_row(&q);
+}
+
 /* A dead-letter queue is another queue with the same routing key, and dead letters never come back on a ring. */
 static enum status check_dead_letter(struct txn *txn, struct text name, struct text target)
 {
@@ -143,6 +196,8 @@ static struct queue_config patched(const struct queue_config *old, const struct 
     patch(given->group_concurrency, &config.group_concurrency);
     patch(given->paused, &config.paused);
     config.rate_burst = config.rate_per_s == 0 ? 0 : config.rate_burst;
+    patch(given->shards, &config.shards);
+    patch(given->routing, &config.routing);
     config.dead_letter = text_given(given->dead_letter) ? given->dead_letter : old->dead_letter;
     return config;
 }
@@ -156,17 +211,19 @@ static bool same_config(const struct queue_config *a, const struct queue_config 
            a->backoff_factor_milli == b->backoff_factor_milli &&
            a->backoff_max_ms == b->backoff_max_ms && a->rate_per_s == b->rate_per_s &&
            a->rate_burst == b->rate_burst && a->group_concurrency == b->group_concurrency &&
-           a->paused == b->paused && text_equal(a->dead_letter, b->dead_letter);
+           a->paused == b->paused && a->shards == b->shards && a->routing == b->routing &&
+           text_equal(a->dead_letter, b->dead_letter);
 }
 
-/* What follows from a new configuration for the messages that are there. */
-static void reconfigure(struct txn *txn, struct queue *queue, const struct queue_config *config)
+void queue_configure(struct txn *txn, struct queue *queue, const struct queue_config *config,
+                     int64_t spread)
 {
     const struct queue_config old = queue->config;
+    bool same = queue->spread == spread;
     queue->config = *config;
-    if (config->rate_per_s != old.rate_per_s || config->rate_burst != old.rate_burst) {
-        queue->tokens_milli = queue_burst(config) * 1000;
-        queue->filled_ms = txn->now.now_ms;
+    queue->spread = spread;
+    if (!same || config->rate_per_s != old.rate_per_s || config->rate_burst != old.rate_burst) {
+        queue_fill_bucket(txn, queue);
     }
     if (config->group_concurrency > old.group_concurrency) {
         queue->regroup_id = message_id(queue, 0);
@@ -180,36 +237,88 @@ static void reconfigure(struct txn *txn, struct queue *queue, const struct queue
     }
 }
 
-static void configure(struct txn *txn, struct queue *queue, const struct queue_config *config,
-                      struct result *result)
+static enum status refuse(struct result *result, enum status status, const char *field)
 {
-    enum status status = check_dead_letter(txn, queue->name, config->dead_letter);
-    if (status != STATUS_OK) {
-        result->status = status;
-        result->field = TEXT("dead_letter");
-        return;
-    }
-    if (!same_config(&queue->config, config)) {
-        reconfigure(txn, queue, config);
-        queue_store_config(txn, queue);
-    }
-    answer(txn, queue, result);
+    result->status = status;
+    result->field = text_of(field);
+    return status;
 }
 
-static void create(struct txn *txn, struct text name, const struct queue_config *config,
-                   struct result *result)
+/* Each shard has its share of these, and one of nothing could never be sent to. */
+static enum status check_shares(const struct queue_config *config, struct result *result)
+{
+    bool depth = config->max_depth > 0 && config->max_depth < config->shards;
+    bool rate = config->rate_per_s > 0 && queue_burst(config) < config->shards;
+    return depth  ? refuse(result, STATUS_INVALID_FIELD, "max_depth")
+           : rate ? refuse(result, STATUS_INVALID_FIELD, "rate.burst")
+                  : STATUS_OK;
+}
+
+/* The number of shards is to change (shards.h): of those that are there, `queue` is home. */
+static enum status check_move(struct txn *txn, struct queue *queue, int64_t sealed, int64_t spread,
+                              struct result *result)
+{
+    if (spread == queue->spread) {
+        return STATUS_OK;
+    }
+    if (takes_dead_letters(txn, queue->name, spread)) {
+        return refuse(result, STATUS_INVALID_DEAD_LETTER, "shards");
+    }
+    if (queue->spread > 1 && txn->scope == SCOPE_TRANSACTION) {
+        return refuse(result, STATUS_CROSS_PARTITION, "shards");
+    }
+    if (queue->spread > 1 && sealed != queue->config_version) {
+        result->version = queue->config_version;
+        return refuse(result, STATUS_NOT_OWNER, "shards");
+    }
+    return queue_may_move(txn, queue) ? STATUS_OK
+                                      : refuse(result, STATUS_QUEUE_NOT_EMPTY, "shards");
+}
+
+static enum status check_config(struct txn *txn, struct text name,
+                                const struct queue_config *config, int64_t spread,
+                                struct result *result)
+{
+    enum status status = check_shares(config, result);
+    if (status == STATUS_OK) {
+        status = check_dead_letter(txn, name, config->dead_letter);
+        status = status == STATUS_OK ? match_dead_letter(txn, config, spread) : status;
+        return status == STATUS_OK ? status : refuse(result, status, "dead_letter");
+    }
+    return status;
+}
+
+static void configure(struct txn *txn, struct queue *queue, const struct queue_put *command,
+                      const struct queue_config *config, struct result *result)
+{
+    int64_t spread = shard_count(config->shards, command->partitions);
+    bool same = same_config(&queue->config, config);
+    bool good = same || (check_move(txn, queue, command->sealed, spread, result) == STATUS_OK &&
+                         check_config(txn, queue->name, config, spread, result) == STATUS_OK);
+    if (good && !same) {
+        queue_configure(txn, queue, config, spread);
+        queue_store_config(txn, queue);
+    }
+    if (good) {
+        answer(txn, queue, result);
+    }
+}
+
+static void create(struct txn *txn, const struct queue_put *command,
+                   const struct queue_config *config, struct result *result)
 {
     struct queue queue;
-    enum status status = check_dead_letter(txn, name, config->dead_letter);
-    if (status != STATUS_OK) {
-        result->field = TEXT("dead_letter");
-    } else if (!queue_make(txn, name, config, &queue)) {
-        status = STATUS_OVERLOADED;
+    struct shard_mark mark = {.spread = shard_count(config->shards, command->partitions)};
+    if (mark.spread > 1 && takes_dead_letters(txn, command->name, mark.spread)) {
+        refuse(result, STATUS_INVALID_DEAD_LETTER, "shards");
+    } else if (check_config(txn, command->name, config, mark.spread, result) != STATUS_OK) {
+        return;
+    } else if (!queue_make(txn, command->name, config, mark, &queue)) {
+        result->status = STATUS_OVERLOADED;
     } else {
-        status = STATUS_CREATED;
+        result->status = STATUS_CREATED;
         answer(txn, &queue, result);
     }
-    result->status = status;
 }
 
 void queue_put(struct txn *txn, const struct queue_put *command, struct result *result)
@@ -222,9 +331,9 @@ void queue_put(struct txn *txn, const struct queue_put *command, struct result *
     const struct queue_config standard = queue_config_default();
     struct queue_config config = patched(&standard, &command->config);
     if (exists) {
-        configure(txn, &queue, &config, result);
+        configure(txn, &queue, command, &config, result);
     } else {
-        create(txn, command->name, &config, result);
+        create(txn, command, &config, result);
     }
 }
 
@@ -244,25 +353,53 @@ void queue_patch(struct txn *txn, const struct queue_put *command, struct result
         result->field = TEXT("rate.per_s");
         return;
     }
-    configure(txn, &queue, &config, result);
+    configure(txn, &queue, command, &config, result);
+}
+
+void queue_renew(struct txn *txn, const struct queue_renew *command, struct result *result)
+{
+    struct queue queue;
+    if (!queue_find(txn, command->name, &queue) || queue.shard != 0) {
+        result->status = STATUS_QUEUE_NOT_FOUND;
+    } else if (queue.config_version < command->version) {
+        queue_store_config(txn, &queue);
+    }
 }
 
 /* ---- deleting ----------------------------------------------------------------------------------------------------- */
+
+/* Whether a queue that is spread may be deleted by this command, as far as its other shards go. */
+static enum status check_delete(struct txn *txn, const struct queue *queue,
+                                const struct queue_delete *command, struct result *result)
+{
+    if (queue->spread == 1) {
+        return STATUS_OK;
+    }
+    if (txn->scope == SCOPE_TRANSACTION) {
+        return refuse(result, STATUS_CROSS_PARTITION, NULL);
+    }
+    if (takes_dead_letters(txn, queue->name, 0)) {
+        return refuse(result, STATUS_INVALID_DEAD_LETTER, NULL);
+    }
+    if (command->if_empty && command->sealed != queue->config_version) {
+        result->version = queue->config_version;
+        return refuse(result, STATUS_NOT_OWNER, NULL);
+    }
+    return STATUS_OK;
+}
 
 void queue_delete(struct txn *txn, const struct queue_delete *command, struct result *result)
 {
     struct queue queue;
     bool exists = queue_find(txn, command->name, &queue);
-    if (check(&command->condition, exists, &queue, result) != STATUS_OK || !exists) {
+    if (check(&command->condition, exists, &queue, result) != STATUS_OK || !exists ||
+        check_delete(txn, &queue, command, result) != STATUS_OK) {
         return;
     }
-    if (command->if_empty) {
-        queue_advance(txn, &queue, RECEIVE_STEPS_MAX); /* what has expired does not count */
-        if (queue_depth(&queue) + queue.depths.dead > 0) {
-            queue_store(txn, &queue);
-            result->status = STATUS_QUEUE_NOT_EMPTY;
-            return;
-        }
+    if (command->if_empty && !queue_is_empty(txn, &queue)) {
+        queue_store(txn, &queue);
+        result->status = STATUS_QUEUE_NOT_EMPTY;
+        return;
     }
     queue.depths = (struct depths){0, 0, 0, 0};
     queue.due = DUE_NEVER;

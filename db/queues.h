@@ -31,8 +31,15 @@ struct queue {
     int64_t created_ms;
     int64_t config_version; /* of the last change of the configuration */
     struct queue_config config;
-    int64_t tokens_milli; /* of the rate's bucket, as of filled_ms */
+    int64_t tokens_milli; /* of the rate's bucket, as of filled_ms, in TOKEN_PARTS */
     int64_t filled_ms;
+    int64_t
+        shard; /* which shard of its queue this row is; 0: home, and the only one where spread is 1 */
+    int64_t spread; /* over how many partitions the queue is spread */
+    int64_t
+        home_version;  /* not home: the least version of the configuration it takes requests of */
+    int64_t home_born; /* not home: of the queue whose shard it is; 0: a dead letter has made it */
+    bool keyed; /* messages with a group or a dedup_id were sent since it was last seen empty */
     int64_t regroup_id; /* the message up to which groups were looked through, ABSENT: no need to */
     struct depths depths;
     struct due due; /* nothing in the queue is due before */
@@ -42,11 +49,26 @@ struct queue {
     struct depths stored_depths;
     struct due stored_due;
     int64_t stored_regroup_id;
+    bool stored_keyed;
     struct queue *dead_letter; /* once loaded; stored with this one */
 };
 
 /* What a queue is made with when a first message names it. */
 struct queue_config queue_config_default(void);
+
+/* What a row is made as. */
+struct shard_mark {
+    int64_t shard, spread, home_version, home_born; /* as in struct queue */
+};
+#define WHOLE_QUEUE ((struct shard_mark){.spread = 1})
+
+/* This shard's part of a number that is the whole queue's; the parts of all shards are the number. */
+int64_t queue_share(const struct queue *queue, int64_t total);
+
+/* The rate's bucket counts in so small parts of a token that a shard's part of the rate has no fraction. */
+#define TOKEN_PARTS(queue) (1000 * (queue)->spread)
+/* Makes the bucket full. */
+void queue_fill_bucket(struct txn *txn, struct queue *queue);
 
 /* The bucket's size: a burst of 0 is one of as many as per_s. */
 int64_t queue_burst(const struct queue_config *config);
@@ -56,7 +78,7 @@ MUST_CHECK bool queue_find(struct txn *txn, struct text name, struct queue *ret)
 MUST_CHECK bool queue_find_id(struct txn *txn, int64_t id, struct queue *ret);
 /* Makes a queue that is not there. False: the partition has as many as it can number. */
 MUST_CHECK bool queue_make(struct txn *txn, struct text name, const struct queue_config *config,
-                           struct queue *ret);
+                           struct shard_mark mark, struct queue *ret);
 /* Makes a queue of that name empty by moving it under a new id. False, as queue_make. */
 MUST_CHECK bool queue_renumber(struct txn *txn, struct queue *queue);
 /* Takes the name away; what messages it has are deleted by and by. They must no longer be counted. */
@@ -67,6 +89,10 @@ struct queue *queue_dead_letter(struct txn *txn, struct queue *queue);
 void queue_store(struct txn *txn, struct queue *queue);
 /* Writes the configuration back too. */
 void queue_store_config(struct txn *txn, struct queue *queue);
+
+/* Gives the queue another configuration, and what follows from it for the messages that are there. Not stored yet. */
+void queue_configure(struct txn *txn, struct queue *queue, const struct queue_config *config,
+                     int64_t spread);
 
 /* Something in the queue becomes due then. */
 void queue_due_wall(struct queue *queue, int64_t wall_ms);

@@ -4,25 +4,28 @@
  */
 #include "db/codec.h"
 
-#define INT(type, field) {FIELD_INT, offsetof(struct type, field), NULL}
-#define FLAG(type, field) {FIELD_FLAG, offsetof(struct type, field), NULL}
-#define TEXT_OF(type, field) {FIELD_TEXT, offsetof(struct type, field), NULL}
-#define NEST(type, field, of) {FIELD_RECORD, offsetof(struct type, field), &of##_record}
-#define LIST(type, field, of) {FIELD_LIST, offsetof(struct type, field), &of##_record}
-#define COMMANDS(type, field) {FIELD_COMMANDS, offsetof(struct type, field), NULL}
-#define RESULTS(type, field) {FIELD_RESULTS, offsetof(struct type, field), NULL}
+#define INT(type, field) {FIELD_INT, offsetof(struct type, field), NULL, 0}
+/* What a version of the codec brought: ABSENT in what was written before. */
+#define INT_SINCE(version, type, field) {FIELD_INT, offsetof(struct type, field), NULL, version}
+#define TEXT_SINCE(version, type, field) {FIELD_TEXT, offsetof(struct type, field), NULL, version}
+#define FLAG(type, field) {FIELD_FLAG, offsetof(struct type, field), NULL, 0}
+#define TEXT_OF(type, field) {FIELD_TEXT, offsetof(struct type, field), NULL, 0}
+#define NEST(type, field, of) {FIELD_RECORD, offsetof(struct type, field), &of##_record, 0}
+#define LIST(type, field, of) {FIELD_LIST, offsetof(struct type, field), &of##_record, 0}
+#define COMMANDS(type, field) {FIELD_COMMANDS, offsetof(struct type, field), NULL, 0}
+#define RESULTS(type, field) {FIELD_RESULTS, offsetof(struct type, field), NULL, 0}
 /* A struct that is nothing but a list. */
-#define WHOLE_LIST(of) {FIELD_LIST, 0, &of##_record}
-#define WHOLE_RESULTS {FIELD_RESULTS, 0, NULL}
+#define WHOLE_LIST(of) {FIELD_LIST, 0, &of##_record, 0}
+#define WHOLE_RESULTS {FIELD_RESULTS, 0, NULL, 0}
 #define RECORD_OF(name, type, ...)                                                                 \
     static const struct field name##_fields[] = {__VA_ARGS__};                                     \
     static const struct record name##_record = {#name, sizeof(type), name##_fields,                \
                                                 sizeof name##_fields / sizeof name##_fields[0]}
 #define RECORD(name, ...) RECORD_OF(name, struct name, __VA_ARGS__)
 
-static const struct field int64_fields[] = {{FIELD_INT, 0, NULL}};
+static const struct field int64_fields[] = {{FIELD_INT, 0, NULL, 0}};
 static const struct record int64_record = {"int64", sizeof(int64_t), int64_fields, 1};
-static const struct field text_fields[] = {{FIELD_TEXT, 0, NULL}};
+static const struct field text_fields[] = {{FIELD_TEXT, 0, NULL, 0}};
 static const struct record text_record = {"text", sizeof(struct text), text_fields, 1};
 
 RECORD(condition, INT(condition, if_match), FLAG(condition, create_only));
@@ -90,13 +93,15 @@ RECORD(queue_config, INT(queue_config, lease_ms), INT(queue_config, max_attempts
        INT(queue_config, backoff_base_ms), INT(queue_config, backoff_factor_milli),
        INT(queue_config, backoff_max_ms), INT(queue_config, rate_per_s),
        INT(queue_config, rate_burst), INT(queue_config, group_concurrency),
-       INT(queue_config, paused), TEXT_OF(queue_config, dead_letter));
+       INT(queue_config, paused), TEXT_OF(queue_config, dead_letter),
+       INT_SINCE(2, queue_config, shards), INT_SINCE(2, queue_config, routing));
 RECORD(queue_put, TEXT_OF(queue_put, name), NEST(queue_put, config, queue_config),
-       NEST(queue_put, condition, condition));
+       NEST(queue_put, condition, condition), INT_SINCE(2, queue_put, partitions),
+       INT_SINCE(2, queue_put, sealed));
 RECORD(queue_key, TEXT_OF(queue_key, name));
 RECORD(queue_list, TEXT_OF(queue_list, prefix), NEST(queue_list, page, page));
 RECORD(queue_delete, TEXT_OF(queue_delete, name), FLAG(queue_delete, if_empty),
-       NEST(queue_delete, condition, condition));
+       NEST(queue_delete, condition, condition), INT_SINCE(2, queue_delete, sealed));
 RECORD(message_new, TEXT_OF(message_new, body), TEXT_OF(message_new, attributes),
        TEXT_OF(message_new, group), TEXT_OF(message_new, dedup_id), INT(message_new, priority),
        INT(message_new, delay_ms), INT(message_new, deliver_at_ms), INT(message_new, ttl_ms),
@@ -117,6 +122,11 @@ RECORD(message_list, TEXT_OF(message_list, queue), TEXT_OF(message_list, group),
 RECORD(queue_purge, TEXT_OF(queue_purge, queue), INT(queue_purge, state), INT(queue_purge, max));
 RECORD(queue_redrive, TEXT_OF(queue_redrive, queue), INT(queue_redrive, max),
        FLAG(queue_redrive, by_id), LIST(queue_redrive, ids, int64));
+RECORD(shard_request, TEXT_OF(shard_request, queue), INT(shard_request, shard),
+       INT(shard_request, count), INT(shard_request, version), INT(shard_request, born),
+       NEST(shard_request, config, queue_config), INT(shard_request, act),
+       COMMANDS(shard_request, operations));
+RECORD(queue_renew, TEXT_OF(queue_renew, name), INT(queue_renew, version));
 RECORD(transaction, COMMANDS(transaction, operations));
 RECORD(tick, INT(tick, steps_max));
 RECORD(fence_step, INT(fence_step, by));
@@ -149,7 +159,8 @@ RECORD(cycle_edge, TEXT_OF(cycle_edge, owner), TEXT_OF(cycle_edge, lock));
 RECORD(queue_view, TEXT_OF(queue_view, name), NEST(queue_view, config, queue_config),
        INT(queue_view, version), INT(queue_view, created_at_ms), INT(queue_view, ready),
        INT(queue_view, delayed), INT(queue_view, leased), INT(queue_view, dead),
-       INT(queue_view, oldest_age_ms));
+       INT(queue_view, oldest_age_ms), INT_SINCE(2, queue_view, spread),
+       INT_SINCE(2, queue_view, shard), INT_SINCE(2, queue_view, born));
 RECORD(queue_page, LIST(queue_page, items, queue_view), TEXT_OF(queue_page, next));
 RECORD(sent_message, INT(sent_message, status), INT(sent_message, message),
        INT(sent_message, retry_after_ms), FLAG(sent_message, deduplicated));
@@ -173,7 +184,8 @@ RECORD(outcomes, WHOLE_LIST(int64));
 RECORD(results, WHOLE_RESULTS);
 RECORD_OF(result_head, struct result, NEST(result, stamp, stamp), INT(result, version),
           INT(result, count), INT(result, retry_after_ms), INT(result, reason),
-          TEXT_OF(result, reason_text), TEXT_OF(result, field), TEXT_OF(result, moved));
+          TEXT_OF(result, reason_text), TEXT_OF(result, field), TEXT_SINCE(2, result, moved),
+          INT_SINCE(2, result, depth), INT_SINCE(2, result, due_in_ms));
 
 const struct record *const codec_idempotency = &idempotency_key_record;
 const struct record *const codec_stamp = &stamp_record;

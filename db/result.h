@@ -104,6 +104,9 @@ struct queue_view {
     int64_t leased;
     int64_t dead;
     int64_t oldest_age_ms; /* of the oldest message that is not dead; 0 where there is none */
+    int64_t spread;        /* over how many partitions it is spread */
+    int64_t shard;         /* which of its shards this row is; 0: home */
+    int64_t born;          /* of the queue, at home */
 };
 struct queue_views {
     struct queue_view *at;
@@ -224,12 +227,14 @@ struct result {
     enum result_shape shape;
     struct stamp
         stamp; /* the state's clocks when the command was carried out: relative times count from here */
-    bool replayed;           /* this came from an idempotency record */
-    struct text sealed;      /* of the record, on a replay; else absent */
-    int64_t version;         /* 412: the version it is at. 409 stale-fence: the newest fence */
-    int64_t count;           /* purged, redriven, revoked, released */
-    int64_t retry_after_ms;  /* of a 429 or lock-held, 0 where none is known */
-    int64_t reason;          /* enum end_reason: of a 410 */
+    bool replayed;          /* this came from an idempotency record */
+    struct text sealed;     /* of the record, on a replay; else absent */
+    int64_t version;        /* 412: the version it is at. 409 stale-fence: the newest fence */
+    int64_t count;          /* purged, redriven, revoked, released */
+    int64_t depth;          /* of the shard that a SHARD_WRITE was about: messages that take room */
+    int64_t due_in_ms;      /* of the same shard: nothing in it is due sooner */
+    int64_t retry_after_ms; /* of a 429 or lock-held, 0 where none is known */
+    int64_t reason;         /* enum end_reason: of a 410 */
     struct text reason_text; /* what an operator said on breaking the lock; or absent */
     struct text field;       /* the name or field an error is about, or absent */
     struct text moved; /* of a 410: the id, on another partition, that it leads on to; or absent */

@@ -103,7 +103,22 @@ static const char VERSION_2[] =
     "ALTER TABLE state ADD COLUMN applied_index INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE state ADD COLUMN applied_term INTEGER NOT NULL DEFAULT 0;";
 
-static const char *const STEPS[SCHEMA_VERSION] = {VERSION_1, VERSION_2};
+/*
+ * Version 3: queues over several partitions (shards.h). `shard` is which shard of its queue the row is, `spread` how many
+ * there are; home_version and home_born, of a shard that is not home, are from what version of the configuration, and of
+ * which queue of that name, it takes requests. `keyed`: messages whose shard follows from their group or dedup_id were
+ * sent since it was last seen empty; of what an older version wrote that is not known.
+ */
+static const char VERSION_3[] =
+    "ALTER TABLE queues ADD COLUMN shards INTEGER NOT NULL DEFAULT 1;"
+    "ALTER TABLE queues ADD COLUMN routing INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE queues ADD COLUMN shard INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE queues ADD COLUMN spread INTEGER NOT NULL DEFAULT 1;"
+    "ALTER TABLE queues ADD COLUMN home_version INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE queues ADD COLUMN home_born INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE queues ADD COLUMN keyed INTEGER NOT NULL DEFAULT 1;";
+
+static const char *const STEPS[SCHEMA_VERSION] = {VERSION_1, VERSION_2, VERSION_3};
 
 const char *const schema_tables[] = {"state",        "sessions", "locks",       "leases",
                                      "ended_leases", "queues",   "messages",    "bodies",

@@ -7,7 +7,7 @@
 
 #include "db/sql.h"
 
-enum { SCHEMA_VERSION = 2 };
+enum { SCHEMA_VERSION = 3 };
 
 /* Brings the open file to SCHEMA_VERSION. STORAGE_UNAVAILABLE when it cannot, or when the file is newer than this
    program; `ret_why` says which. */

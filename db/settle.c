@@ -1,6 +1,7 @@
 #include "db/acks.h"
 #include "db/aggregates.h"
 #include "db/messages.h"
+#include "db/shards.h"
 
 /* The outcome of a receipt that does not hold the message it names. */
 static int64_t outcome_of_stale(struct txn *txn, const struct queue *queue, const struct acks *acks,
@@ -98,6 +99,15 @@ static bool settle_all(struct txn *txn, struct queue *queue, const struct messag
     return all_good;
 }
 
+static bool names_other_shards(const struct message_settle *command)
+{
+    bool other = false;
+    for (size_t i = 0; i < command->items.count; i++) {
+        other |= shard_of_message(command->items.at[i].message) != 0;
+    }
+    return other;
+}
+
 void message_settle(struct txn *txn, const struct message_settle *command, struct result *result)
 {
     struct queue queue;
@@ -106,8 +116,12 @@ void message_settle(struct txn *txn, const struct message_settle *command, struc
     if (outcomes.at == NULL) {
         return;
     }
-    if (!queue_find(txn, command->queue, &queue)) {
-        result->status = STATUS_QUEUE_NOT_FOUND;
+    result->status = queue_enter(txn, command->queue, ENTER_HOME, &queue);
+    if (result->status != STATUS_OK) {
+        return;
+    }
+    if (queue.spread > 1 && txn->scope == SCOPE_TRANSACTION && names_other_shards(command)) {
+        result->status = STATUS_CROSS_PARTITION;
         return;
     }
     result->shape = SHAPE_OUTCOMES;
@@ -162,8 +176,8 @@ static enum status cancel(struct txn *txn, struct queue *queue,
 void message_delete(struct txn *txn, const struct message_delete *command, struct result *result)
 {
     struct queue queue;
-    if (!queue_find(txn, command->queue, &queue)) {
-        result->status = STATUS_QUEUE_NOT_FOUND;
+    result->status = queue_enter_message(txn, command->queue, command->message, &queue);
+    if (result->status != STATUS_OK) {
         return;
     }
     result->status =

@@ -55,6 +55,13 @@ struct events {
     size_t room;
 };
 
+/* Whom a command on a queue that is spread over several partitions speaks for (db/shards.h). */
+enum scope {
+    SCOPE_QUEUE, /* for all of the queue: such a queue has more than this partition can tell */
+    SCOPE_TRANSACTION, /* for what the partition has of it: nothing else can be in the transaction */
+    SCOPE_SHARD        /* for this shard, by one who asks the others too */
+};
+
 struct txn {
     struct sql *sql;
     struct arena *arena; /* what results and events are made in */
@@ -62,6 +69,7 @@ struct txn {
     struct counters *counters;
     struct due *due;
     struct events *events;
+    enum scope scope;
     struct arena *events_arena; /* events outlive the request: they are the batch's */
 };
 

@@ -171,6 +171,11 @@ static enum next turn(struct exchange *x, enum next next)
     return status_is_ok(x->result.status) ? render(x) : exchange_problem(x, x->result.status);
 }
 
+enum next exchange_answer(struct exchange *x)
+{
+    return turn(x, NEXT_ANSWER);
+}
+
 enum next exchange_begin(struct exchange *x)
 {
     x->waits_until = x->now.lease_now_ms + x->wait_ms;

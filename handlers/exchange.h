@@ -138,6 +138,9 @@ enum next exchange_continue(struct exchange *x);
 /* Goes on after PARK. */
 enum next exchange_wake(struct exchange *x, enum wake why);
 
+/* Answers with x->result, whatever the route would ask for more. */
+enum next exchange_answer(struct exchange *x);
+
 /* Makes the response a problem document of this status. */
 enum next exchange_problem(struct exchange *x, enum status status);
 

@@ -80,6 +80,7 @@ struct process {
     struct text node_id;    /* its random identity, made with the data directory */
     struct text url;        /* where it is reached: http://ADDR:PORT */
     struct text durability; /* "full" or "relaxed" */
+    int64_t partitions;     /* of the ring, for good */
     struct text secret;     /* machine_secret: what receipts are signed with */
     /* False when memory ran out. */
     bool (*ring)(const struct process *process, struct arena *arena, struct ring_view *ret);

@@ -6,10 +6,14 @@
 
 #include "handlers/json_in.h"
 #include "handlers/messages.h"
+#include "handlers/process.h"
 #include "handlers/route.h"
 #include "handlers/text_parse.h"
 
 enum { BACKOFF_FACTOR_MAX = 100 };
+
+/* In the order of enum routing. */
+static const char *const ROUTINGS[] = {"hash", "round_robin", "least_loaded", NULL};
 
 /* ---- answers ------------------------------------------------------------------------------------------------------ */
 
@@ -39,7 +43,16 @@ static void write_limits(struct json_out *out, const struct queue_config *config
     }
 }
 
-static void write_queue(struct json_out *out, const struct queue_view *queue)
+/* What a list over all partitions adds up by; who makes one takes it out again (gather.h). */
+static void write_shard(struct json_out *out, const struct queue_view *queue)
+{
+    if (queue->spread > 1) {
+        out_member_int(out, "shard", queue->shard);
+        out_member_int(out, "born", queue->born);
+    }
+}
+
+static void write_queue(struct json_out *out, const struct queue_view *queue, bool marked)
 {
     const struct queue_config *config = &queue->config;
     out_open(out, '{');
@@ -57,11 +70,17 @@ static void write_queue(struct json_out *out, const struct queue_view *queue)
         out_member_text(out, "dead_letter", config->dead_letter);
     }
     out_member_bool(out, "paused", config->paused != 0);
+    out_member_int(out, "shards", config->shards == ABSENT ? 1 : config->shards);
+    out_member_text(out, "routing",
+                    text_of(ROUTINGS[config->routing == ABSENT ? 0 : config->routing]));
     out_member_int(out, "ready", queue->ready);
     out_member_int(out, "delayed", queue->delayed);
     out_member_int(out, "leased", queue->leased);
     out_member_int(out, "dead", queue->dead);
     out_member_int(out, "oldest_age_ms", queue->oldest_age_ms);
+    if (marked) {
+        write_shard(out, queue);
+    }
     out_close(out, '}');
 }
 
@@ -69,7 +88,7 @@ static void render_queue(struct exchange *x)
 {
     const struct queue_view *queue = &x->result.queue;
     struct json_out out = out_begin(x->arena);
-    write_queue(&out, queue);
+    write_queue(&out, queue, false);
     exchange_etag(x, queue->version);
     if (x->result.status == STATUS_CREATED) {
         exchange_header(
@@ -119,7 +138,7 @@ static void render_list(struct exchange *x)
     out_key(&out, "items");
     out_open(&out, '[');
     for (size_t i = 0; i < page->items.count; i++) {
-        write_queue(&out, &page->items.at[i]);
+        write_queue(&out, &page->items.at[i], true);
     }
     out_close(&out, ']');
     out_member_text_if(&out, "next_cursor", exchange_cursor(x, page->next));
@@ -208,6 +227,18 @@ static void read_dead_letter(struct fields *fields, struct queue_config *config,
     config->dead_letter = text_given(name) || patch ? name : TEXT("");
 }
 
+static void read_shards(struct fields *fields, struct queue_config *config, bool patch)
+{
+    config->shards = setting(fields, "shards", 1, SHARDS_MAX, 1, patch);
+    bool none = patch && !field_given(fields, "routing");
+    if (patch && field_null(fields, "routing")) {
+        config->routing = ROUTING_HASH;
+    } else {
+        int64_t routing = field_choice(fields, "routing", ROUTINGS, ROUTING_HASH);
+        config->routing = none ? ABSENT : routing;
+    }
+}
+
 static enum status parse_config(struct exchange *x, enum command_kind kind)
 {
     bool patch = kind == COMMAND_QUEUE_PATCH;
@@ -232,6 +263,9 @@ static enum status parse_config(struct exchange *x, enum command_kind kind)
     read_rate(&fields, config, patch);
     read_paused(&fields, config, patch);
     read_dead_letter(&fields, config, patch);
+    read_shards(&fields, config, patch);
+    put.partitions = x->process->partitions;
+    put.sealed = ABSENT;
     fields_absorb(&fields, exchange_condition(x, &put.condition));
     x->command.kind = kind;
     x->command.queue_put = put;
@@ -248,8 +282,31 @@ static enum status parse_patch(struct exchange *x)
     return parse_config(x, COMMAND_QUEUE_PATCH);
 }
 
+/* Refusals that are of a queue with shards alone say more than their status does. */
+static void explain_shards(struct exchange *x)
+{
+    enum status status = x->result.status;
+    if (status == STATUS_INVALID_FIELD) {
+        exchange_refuse(x, status, NULL,
+                        "Each shard has its share of max_depth and of rate.burst: both must be at "
+                        "least shards.");
+    } else if (status == STATUS_QUEUE_NOT_EMPTY && text_equal(x->result.field, TEXT("shards"))) {
+        exchange_refuse(
+            x, status, "shards",
+            "The number of shards can change while no message that has a group or a "
+            "dedup_id is in the queue, and no dedup_id is remembered; shards that are to "
+            "go must be empty.");
+    } else if (status == STATUS_INVALID_DEAD_LETTER) {
+        exchange_refuse(
+            x, status, NULL,
+            "Name another queue, one that does not lead back to this one, and has as many "
+            "shards.");
+    }
+}
+
 static enum next after_config(struct exchange *x)
 {
+    explain_shards(x);
     if (x->result.status == STATUS_MISSING_FIELD) {
         exchange_refuse(x, STATUS_MISSING_FIELD, "rate.per_s",
                         "rate.per_s is required: the queue has no rate yet.");
@@ -268,6 +325,7 @@ static enum status parse_delete(struct exchange *x)
     x->command.kind = COMMAND_QUEUE_DELETE;
     x->command.queue_delete.name = x->params[0];
     x->command.queue_delete.if_empty = yes;
+    x->command.queue_delete.sealed = ABSENT;
     return exchange_condition(x, &x->command.queue_delete.condition);
 }
 
@@ -283,6 +341,14 @@ struct bulk {
     int64_t done;  /* by the commands before */
     int64_t *step; /* the command's own max */
 };
+
+int64_t bulk_max(const struct exchange *x)
+{
+    const struct bulk *bulk = x->scratch;
+    return bulk != NULL                             ? bulk->left
+           : x->command.kind == COMMAND_QUEUE_PURGE ? x->command.queue_purge.max
+                                                    : x->command.queue_redrive.max;
+}
 
 static void next_step(struct bulk *bulk)
 {
@@ -410,6 +476,7 @@ static const struct route ROUTES[] = {
      .operation = "putQueue",
      .parse = parse_put,
      .render = render_queue,
+     .after = after_config,
      .transactional = true,
      .takes_body = true},
     {.method = METHOD_PATCH,

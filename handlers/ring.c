@@ -26,6 +26,17 @@ void ring_write_member(struct json_out *out, const struct ring_member *member)
     out_member_text(out, "state", member->state);
 }
 
+int64_t ring_shard(int64_t home, int64_t shard, unsigned partitions)
+{
+    assert(shard >= 0 && shard < (int64_t)partitions);
+    /* The number's bits in reverse: half the ring away, a quarter, three quarters, an eighth … */
+    int64_t away = 0;
+    for (unsigned bit = 1; bit < partitions; bit *= 2) {
+        away = away * 2 + ((shard & bit) != 0);
+    }
+    return (home + away) & (int64_t)(partitions - 1);
+}
+
 bool ring_alone(const struct process *process, struct arena *arena, struct ring_view *ret)
 {
     static const size_t ALONE[] = {0};

@@ -15,6 +15,9 @@ int64_t ring_partition(uint64_t hash, unsigned partitions);
 /* What a member says of itself, as members of an object that is open. */
 struct json_out;
 void ring_write_member(struct json_out *out, const struct ring_member *member);
+/* The partition of a queue's shard: home for 0, then the others in an order that is spread over the ring, and does not
+   depend on how many shards there are. `shard` is less than `partitions`, a power of two. */
+int64_t ring_shard(int64_t home, int64_t shard, unsigned partitions);
 
 /* The ring of an instance alone (process.ring): one member, one arc. It never changes: who watches it waits in vain, and
    is told so when the wait is over. */

@@ -1,12 +1,14 @@
 #include "service/call.h"
 
 #include "handlers/digest.h"
+#include "handlers/errand.h"
 #include "handlers/gather.h"
 #include "handlers/text_parse.h"
 #include "service/cluster/cluster.h"
 #include "service/forwarding.h"
 #include "service/gathering.h"
 #include "service/moving.h"
+#include "service/sharding.h"
 
 #include <assert.h>
 #include <poll.h>
@@ -45,9 +47,14 @@ void call_free(struct call *call)
     free(call);
 }
 
+size_t call_body_bytes_max(const struct call *call)
+{
+    return call->errand ? ERRAND_BYTES_MAX : BODY_BYTES_MAX;
+}
+
 void call_body(struct call *call, const char *bytes, size_t len)
 {
-    call->body_too_large |= len > BODY_BYTES_MAX - call->body_len;
+    call->body_too_large |= len > call_body_bytes_max(call) - call->body_len;
     if (call->body_too_large) {
         return;
     }
@@ -90,7 +97,7 @@ bool call_hung_up(const struct call *call)
 
 /* ---- the steps ---------------------------------------------------------------------------------------------------- */
 
-static void answered(struct call *call)
+void call_answered(struct call *call)
 {
     if (call->overrides != STATUS_OK) {
         call_end_with(call, call->overrides);
@@ -240,7 +247,7 @@ static bool follows(struct call *call)
     }
     exchange_header(&call->x, "Ringhold-Routing-Key", arena_copy(&call->arena, key));
     exchange_problem(&call->x, STATUS_NOT_OWNER);
-    answered(call);
+    call_answered(call);
     return true;
 }
 
@@ -287,7 +294,7 @@ static void step(struct call *call, enum next next)
             break;
         case NEXT_ANSWER:
             reading_add_age(call);
-            answered(call);
+            call_answered(call);
             return;
         }
     }
@@ -308,8 +315,7 @@ static void go_on_reading(struct call *call)
     }
 }
 
-/* Notes the request's Idempotency-Key. False when another request with it is still running. */
-static bool note_inflight(struct call *call)
+bool call_note_inflight(struct call *call)
 {
     struct text key_hash = call->x.command.idempotency.key_hash;
     if (!text_given(key_hash)) {
@@ -338,8 +344,7 @@ static void place(struct call *call)
     reading_set_clocks(call);
 }
 
-/* A request that a member forwards proves itself by what only members know. */
-static void note_member(struct call *call)
+void call_note_head(struct call *call)
 {
     struct request *request = &call->x.request;
     if (call->engine->cluster == NULL) {
@@ -353,6 +358,9 @@ static void note_member(struct call *call)
     }
     request->routing_key =
         call->forwarded ? request->header(request->source, "Ringhold-Routing-Key") : TEXT_ABSENT;
+    /* What only members ask for, of each other. */
+    call->errand = call->forwarded && request->method == METHOD_POST &&
+                   text_given(request->header(request->source, "Ringhold-Errand"));
 }
 
 void call_begin(struct call *call)
@@ -378,8 +386,11 @@ void call_begin(struct call *call)
     if (status == STATUS_OK && moving_hold(call)) {
         return;
     }
+    if (status == STATUS_OK && call->engine->cluster != NULL && sharding_began(call)) {
+        return;
+    }
     enum next next = status == STATUS_OK ? exchange_begin(x) : exchange_problem(x, status);
-    if (next == NEXT_COMMIT && !note_inflight(call)) {
+    if (next == NEXT_COMMIT && !call_note_inflight(call)) {
         next = exchange_problem(x, STATUS_IDEMPOTENCY_IN_FLIGHT);
     }
     if (next == NEXT_COMMIT && moving_wanted(call)) {
@@ -399,25 +410,27 @@ void call_start(struct call *call)
         call_refuse(call, STATUS_BODY_TOO_LARGE, "The body is larger than 1048576 bytes.");
         return;
     }
-    if (exchange_route(x) != STATUS_OK || call->overrides != STATUS_OK) {
-        answered(call);
+    if (call->errand) {
+        x->route = &errand_route;
+    } else if (exchange_route(x) != STATUS_OK || call->overrides != STATUS_OK) {
+        call_answered(call);
         return;
     }
-    note_member(call);
     call_begin(call);
 }
 
 void call_look_at_result(struct call *call)
 {
-    if (call->x.result.status == STATUS_NOT_OWNER) {
+    /* With a version it is a shard's answer to an errand. */
+    bool answers = call->errand && call->x.result.version != 0;
+    if (call->x.result.status == STATUS_NOT_OWNER && !answers) {
         call_elsewhere(call);
     } else if (!follows(call)) {
         step(call, exchange_continue(&call->x));
     }
 }
 
-/* What woke a parked call, as its handler must see it. */
-static enum wake reason_to_wake(struct call *call)
+enum wake call_reason_to_wake(struct call *call)
 {
     bool really = call_hung_up(call);
     if (really && call->parked.why == WAKE_EVENT && call->parked.queued_up) {
@@ -450,11 +463,15 @@ void call_go_on(struct call *call)
         moving_go_on(call);
         return;
     }
+    if (call->sharding != NULL) {
+        sharding_go_on(call);
+        return;
+    }
     if (before == CALL_COMMITTING) {
         call_look_at_result(call);
         return;
     }
     assert(before == CALL_PARKED);
-    enum wake why = reason_to_wake(call);
+    enum wake why = call_reason_to_wake(call);
     step(call, exchange_wake(&call->x, why));
 }

@@ -6,7 +6,8 @@
  *
  *     READING ─► STEPPING ─┬─► COMMITTING ─► STEPPING     the committer has it, then gives it back to the loop
  *                          ├─► PARKED     ─► STEPPING     the parked table has it, then gives it back
- *                          │                              (and, where another member is asked, the proxy: forwarding.h)
+ *                          │                              (and, where another member is asked, the proxy: forwarding.h;
+ *                          │                              for a queue's shards the committer too: sharding.h)
  *                          └─► ANSWERED                   the response is the loop's to send
  *
  * All but the hand-overs run on the loop's thread.
@@ -29,11 +30,12 @@ struct engine {
     struct clock *clock; /* of parked requests, and of requests whose partition is not known yet */
     struct partitions partitions;
     struct parked *parked;
-    struct inflight *inflight; /* Idempotency-Keys */
-    struct inflight *moves;    /* ids of sessions on their way to another partition */
-    struct cluster *cluster;   /* NULL: alone */
-    atomic_bool draining;      /* nothing parks any more */
-    _Atomic int64_t asked_us;  /* when a member last forwarded something here; monotonic */
+    struct inflight *inflight;       /* Idempotency-Keys */
+    struct inflight *moves;          /* ids of sessions on their way to another partition */
+    struct cluster *cluster;         /* NULL: alone */
+    struct shard_notes *shard_notes; /* in a cluster */
+    atomic_bool draining;            /* nothing parks any more */
+    _Atomic int64_t asked_us;        /* when a member last forwarded something here; monotonic */
 };
 
 enum call_state { CALL_READING, CALL_STEPPING, CALL_COMMITTING, CALL_PARKED, CALL_ANSWERED };
@@ -46,12 +48,14 @@ struct call {
     struct partition *partition;   /* once it is known */
     struct gather *gather;         /* of a list over all partitions */
     unsigned gathered;             /* partitions that are in it */
+    struct sharding *sharding;     /* of a queue over several partitions */
     struct forwarding *forwarding; /* once another member is asked */
     struct reading reading;        /* what it is answered from */
     struct moving *moving;         /* of a session, to another partition */
     bool held;                     /* parked until the session has moved */
     int holds;                     /* how often that was */
     struct text moved_to;   /* the routing key where what it is for has moved to; or absent */
+    bool errand;            /* handlers/errand.h */
     bool forwarded;         /* a member asks: who does not own the partition says so */
     struct text request_id; /* once it was asked for */
     int socket;
@@ -111,9 +115,19 @@ void call_begin_again(struct call *call);
 void call_follow(struct call *call, struct text routing_key);
 /* Makes call->job of them, and the call COMMITTING: once the job is done, call_go_on. */
 void call_job(struct call *call, const struct command *command, struct result *result);
+/* Notes the request's Idempotency-Key. False when another request with it is still running. */
+bool call_note_inflight(struct call *call);
+/* The response is there: it is to be sent. */
+void call_answered(struct call *call);
+/* What woke a parked call, as its handler must see it. */
+enum wake call_reason_to_wake(struct call *call);
 /* The result of its command is there: goes on. */
 void call_look_at_result(struct call *call);
 
+/* The head is there, and sound: notes whether a member asks. */
+void call_note_head(struct call *call);
+/* How long its body may be. */
+size_t call_body_bytes_max(const struct call *call);
 /* Adds bytes to the body. Past the limit they are dropped, and the call will be refused. */
 void call_body(struct call *call, const char *bytes, size_t len);
 /* Refuses the request without looking at it further. */

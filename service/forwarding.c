@@ -53,17 +53,6 @@ static bool asked_owner(const struct call *call)
 
 /* ---- ending ------------------------------------------------------------------------------------------------------- */
 
-/* The answer's header of that name, absent where it has none. */
-static struct text answered_field(const struct proxy_answer *answer, const char *name)
-{
-    for (size_t i = 0; i < answer->header_count; i++) {
-        if (proxy_header_is(answer->headers[i].name, name)) {
-            return answer->headers[i].value;
-        }
-    }
-    return TEXT_ABSENT;
-}
-
 /* Fields that this member says of itself, or libmicrohttpd for it. */
 static bool is_own_field(struct text name)
 {
@@ -82,7 +71,7 @@ static void relay(struct call *call)
 {
     const struct proxy_answer *answer = &call->forwarding->forward.answer;
     struct exchange *x = &call->x;
-    struct text type = arena_copy(&call->arena, answered_field(answer, "Content-Type"));
+    struct text type = arena_copy(&call->arena, proxy_answer_field(answer, "Content-Type"));
     x->response = (struct response){.status = answer->status,
                                     .content_type = type.at,
                                     .body = answer->body.len > 0 ? answer->body : TEXT_ABSENT};
@@ -285,15 +274,15 @@ static void look_at_outcome(struct call *call)
     switch (forwarding->forward.outcome) {
     case FORWARD_ANSWERED:
         if (answer->status == status_info(STATUS_NOT_OWNER)->http &&
-            text_given(answered_field(answer, "Ringhold-Routing-Key"))) {
+            text_given(proxy_answer_field(answer, "Ringhold-Routing-Key"))) {
             call->forwarding = NULL;
-            call_follow(call, answered_field(answer, "Ringhold-Routing-Key"));
+            call_follow(call, proxy_answer_field(answer, "Ringhold-Routing-Key"));
         } else if (answer->status == status_info(STATUS_NOT_OWNER)->http) {
-            take_hint(call, answered_field(answer, "Ringhold-Owner"));
+            take_hint(call, proxy_answer_field(answer, "Ringhold-Owner"));
             again(call);
         } else if (call->gather != NULL) {
             gathering_take(call, answer->status, answer->body,
-                           reading_age_of(answered_field(answer, AGE_HEADER)));
+                           reading_age_of(proxy_answer_field(answer, AGE_HEADER)));
         } else {
             relay(call);
         }

@@ -114,7 +114,12 @@ static enum MHD_Result on_head(struct call *call, const char *method, const char
     call->x.request.source = call;
     struct guard_verdict verdict = judge(call, method, version);
     call->guarded = true;
-    if (verdict.status == STATUS_OK) {
+    bool large = verdict.status == STATUS_BODY_TOO_LARGE;
+    if (verdict.status == STATUS_OK || large) {
+        call_note_head(call);
+    }
+    if (verdict.status == STATUS_OK ||
+        (large && verdict.content_length <= (int64_t)call_body_bytes_max(call))) {
         return MHD_YES;
     }
     call->closes = true;

@@ -8,6 +8,7 @@
 #include "service/listen.h"
 #include "service/log.h"
 #include "service/metrics.h"
+#include "service/sharding.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -116,6 +117,7 @@ static void describe(struct server *server)
         .node_id = text_of(datadir_node_id(server->datadir)),
         .url = text_of(server->url),
         .durability = server->config->durable ? TEXT("full") : TEXT("relaxed"),
+        .partitions = server->engine.partitions.count,
         .secret = secret,
         .ring = cluster == NULL ? ring_alone : on_ring,
         .ring_status = cluster == NULL ? ring_status_alone : on_ring_status,
@@ -220,6 +222,7 @@ static bool start_parts(struct server *server, char why[DATADIR_WHY_BYTES])
     engine->clock = &server->clock;
     engine->inflight = inflight_make();
     engine->moves = inflight_make();
+    engine->shard_notes = shard_notes_make();
     struct http_config http = {.loops = http_loops(server->config),
                                .connections_max = server->config->max_connections};
     if (!listen_open(server->config->listen.ip, server->config->listen.port, &http.listen_socket,
@@ -227,7 +230,7 @@ static bool start_parts(struct server *server, char why[DATADIR_WHY_BYTES])
         return false;
     }
     snprintf(why, DATADIR_WHY_BYTES, "out of memory");
-    if (engine->inflight == NULL || engine->moves == NULL ||
+    if (engine->inflight == NULL || engine->moves == NULL || engine->shard_notes == NULL ||
         parked_start(&server->clock, (size_t)server->config->max_parked, call_woken,
                      &engine->parked) != STATUS_OK ||
         (clustered(server->config) && !start_cluster(server, why))) {
@@ -381,6 +384,7 @@ static void stop(struct server *server, bool clean)
     partition_unmake(&server->partition);
     inflight_free(server->engine.inflight);
     inflight_free(server->engine.moves);
+    free(server->engine.shard_notes);
     datadir_close(server->datadir, clean);
 }
 

@@ -190,3 +190,13 @@ bool proxy_gathering_end(struct proxy_gathering *g, bool bodiless)
     g->answer.body = g->body == NULL ? TEXT("") : (struct text){g->body, g->body_len};
     return true;
 }
+
+struct text proxy_answer_field(const struct proxy_answer *answer, const char *name)
+{
+    for (size_t i = 0; i < answer->header_count; i++) {
+        if (proxy_header_is(answer->headers[i].name, name)) {
+            return answer->headers[i].value;
+        }
+    }
+    return TEXT_ABSENT;
+}

@@ -38,4 +38,7 @@ bool proxy_gathering_body(struct proxy_gathering *g, struct text piece);
    `bodiless`: the request was one whose answer has no body (HEAD). */
 bool proxy_gathering_end(struct proxy_gathering *g, bool bodiless);
 
+/* The answer's header of that name, absent where it has none. */
+struct text proxy_answer_field(const struct proxy_answer *answer, const char *name);
+
 #endif

@@ -624,6 +624,8 @@ static struct queue_config queue_config_of(gen g, struct text queue)
                                  .rate_burst = PICK(0, 1, 5, 20),
                                  .group_concurrency = PICK(1, 1, 2, 3),
                                  .paused = often(g, 12),
+                                 .shards = 1,
+                                 .routing = ROUTING_HASH,
                                  .dead_letter = dead_letter(g, queue)};
 }
 
@@ -770,10 +772,11 @@ static void queue_change(gen g, struct command *c)
         bool patch = n < 50;
         c->kind = patch ? COMMAND_QUEUE_PATCH : COMMAND_QUEUE_PUT;
         c->queue_put = (struct queue_put){name, queue_config_with(g, name, patch ? 20 : 85),
-                                          condition(g, version, true)};
+                                          condition(g, version, true), 1, ABSENT};
     } else {
         c->kind = COMMAND_QUEUE_DELETE;
-        c->queue_delete = (struct queue_delete){name, often(g, 60), condition(g, version, false)};
+        c->queue_delete =
+            (struct queue_delete){name, often(g, 60), condition(g, version, false), ABSENT};
     }
 }
 

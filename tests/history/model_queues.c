@@ -212,6 +212,7 @@ static void finish(struct model *model)
 static struct queue_config config_default(void)
 {
     return (struct queue_config){.lease_ms = 30000,
+                                 .shards = 1,
                                  .max_attempts = 16,
                                  .retention_ms = 1209600000,
                                  .dedup_window_ms = 300000,
@@ -520,6 +521,8 @@ static struct queue_config patched(const struct queue_config *old, const struct 
         .rate_burst = limited ? or_old(c->rate_burst, old->rate_burst) : 0,
         .group_concurrency = or_old(c->group_concurrency, old->group_concurrency),
         .paused = or_old(c->paused, old->paused),
+        .shards = or_old(c->shards, old->shards),
+        .routing = or_old(c->routing, old->routing),
         .dead_letter = text_given(c->dead_letter) ? c->dead_letter : old->dead_letter};
 }
 

@@ -24,6 +24,8 @@ struct queue_config config_of(struct queue_config given)
         .rate_burst = or_default(given.rate_burst, d.rate_burst),
         .group_concurrency = or_default(given.group_concurrency, d.group_concurrency),
         .paused = given.paused,
+        .shards = or_default(given.shards, d.shards),
+        .routing = given.routing,
         .dead_letter = text_given(given.dead_letter) ? given.dead_letter : TEXT("")};
 }
 
@@ -43,8 +45,9 @@ struct result put_queue(struct fixture *f, const char *name, struct queue_config
 
 struct queue_config no_change(void)
 {
-    return (struct queue_config){ABSENT, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT,
-                                 ABSENT, ABSENT, ABSENT, ABSENT, ABSENT, ABSENT, TEXT_ABSENT};
+    return (struct queue_config){ABSENT, ABSENT,      ABSENT, ABSENT, ABSENT, ABSENT,
+                                 ABSENT, ABSENT,      ABSENT, ABSENT, ABSENT, ABSENT,
+                                 ABSENT, TEXT_ABSENT, ABSENT, ABSENT};
 }
 
 struct result patch_queue(struct fixture *f, const char *name, struct queue_config given)

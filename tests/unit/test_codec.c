@@ -208,3 +208,18 @@ Test(codec, bytes_cut_short_or_followed_by_more_are_refused)
     cr_expect_not(command_decode(longer, &arena, &back));
     arena_free(&arena);
 }
+
+Test(codec, what_the_first_version_wrote_is_read_and_lacks_what_came_later)
+{
+    static const char FIRST[] = {1, 0, 0, 3, 3, 5, 1, 1, 1, 0, 0};
+    struct arena arena = ARENA_EMPTY;
+    struct result result;
+    cr_assert(result_decode((struct text){FIRST, sizeof FIRST}, &arena, &result));
+    cr_expect_eq(result.status, STATUS_OK);
+    cr_expect_eq(result.stamp.now_ms, 1);
+    cr_expect_eq(result.version, 2);
+    cr_expect_eq(result.depth, ABSENT);
+    cr_expect(!text_given(result.moved));
+    cr_expect(!result_decode((struct text){"\3", 1}, &arena, &result), "a later version");
+    arena_free(&arena);
+}

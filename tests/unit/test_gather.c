@@ -83,3 +83,26 @@ Test(gather, what_is_no_page_is_refused)
     cr_expect_not(gather_add(gather, TEXT("{\"items\":[{}]}")));
     arena_free(&arena);
 }
+
+Test(gather, the_shards_of_a_queue_become_one_with_their_home)
+{
+    struct gather *gather = ask(100);
+    cr_expect(gather_add(gather, TEXT("{\"items\":[{\"name\":\"q\",\"ready\":2,\"oldest_age_ms\":9,"
+                                      "\"shard\":1,\"born\":7},{\"name\":\"z\",\"ready\":1,"
+                                      "\"shard\":1,\"born\":3}]}")));
+    cr_expect(gather_add(gather, TEXT("{\"items\":[{\"name\":\"q\",\"ready\":1,\"oldest_age_ms\":4,"
+                                      "\"paused\":false,\"shard\":0,\"born\":7}]}")));
+    cr_expect(
+        gather_add(gather, TEXT("{\"items\":[{\"name\":\"q\",\"ready\":5,\"oldest_age_ms\":99,"
+                                "\"shard\":2,\"born\":6}]}")));
+    gives(gather, "{\"items\":[{\"name\":\"q\",\"ready\":3,\"oldest_age_ms\":9,\"paused\":false}]}",
+          false);
+}
+
+Test(gather, a_page_of_nothing_but_what_a_deleted_queue_has_left_leads_on)
+{
+    struct gather *gather = ask(1);
+    cr_expect(gather_add(gather, TEXT("{\"items\":[{\"name\":\"a\",\"shard\":1,\"born\":7}],"
+                                      "\"next_cursor\":\"x\"}")));
+    gives(gather, "{\"items\":[],", true);
+}

@@ -61,6 +61,8 @@ Test(queue_routes, putting_one_answers_all_its_members)
                                              {"group_concurrency", "1"},
                                              {"dead_letter", NULL},
                                              {"paused", "false"},
+                                             {"shards", "1"},
+                                             {"routing", "\"hash\""},
                                              {"ready", "0"},
                                              {"delayed", "0"},
                                              {"leased", "0"},

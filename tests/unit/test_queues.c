@@ -64,8 +64,9 @@ Test(queues, each_field_of_the_configuration_is_kept_and_patched)
 {
     struct fixture f;
     fixture_open(&f);
-    const struct queue_config all = {11, 12,      13, 14, 15, 16, 17,
-                                     18, HOUR_MS, 20, 21, 22, 1,  TEXT("q~d")};
+    const struct queue_config all = {
+        11,      12, 13, 14, 15, 16,          17, 18,
+        HOUR_MS, 20, 21, 22, 1,  TEXT("q~d"), 7,  ROUTING_LEAST_LOADED};
     struct result made = put_queue(&f, "q", NOTHING);
     struct result patched = patch_queue(&f, "q", all);
     struct result put = put_queue(&f, "q~2", all);
@@ -76,6 +77,8 @@ Test(queues, each_field_of_the_configuration_is_kept_and_patched)
         cr_expect_arr_eq(seen[i], &all, offsetof(struct queue_config, dead_letter));
         cr_expect_arr_eq(&stored[i], &all, offsetof(struct queue_config, dead_letter));
         expect_text(stored[i].dead_letter, "q~d");
+        cr_expect_eq(stored[i].shards, 7);
+        cr_expect_eq(stored[i].routing, ROUTING_LEAST_LOADED);
     }
     cr_expect_neq(made.queue.config.lease_ms, all.lease_ms);
     fixture_close(&f);

@@ -179,11 +179,25 @@ Test(replica_state, a_file_of_the_first_schema_is_brought_forward_with_all_that_
     sqlite3 *db;
     fixture_open(&f);
     fixture_do(&f, put_session("s", "{}"));
+    fixture_do(&f,
+               (struct command){
+                   .kind = COMMAND_MESSAGE_SEND,
+                   .message_send = {
+                       .queue = TEXT("q"),
+                       .messages = {&(struct message_new){.body = TEXT("1"), .ttl_ms = ABSENT}, 1},
+                       .atomic = true}});
     machine_close(f.machine);
     cr_assert_eq(sqlite3_open(f.path, &db), SQLITE_OK);
     cr_assert_eq(sqlite3_exec(db,
                               "ALTER TABLE state DROP COLUMN applied_index;"
                               "ALTER TABLE state DROP COLUMN applied_term;"
+                              "ALTER TABLE queues DROP COLUMN shards;"
+                              "ALTER TABLE queues DROP COLUMN routing;"
+                              "ALTER TABLE queues DROP COLUMN shard;"
+                              "ALTER TABLE queues DROP COLUMN spread;"
+                              "ALTER TABLE queues DROP COLUMN home_version;"
+                              "ALTER TABLE queues DROP COLUMN home_born;"
+                              "ALTER TABLE queues DROP COLUMN keyed;"
                               "PRAGMA user_version = 1",
                               NULL, NULL, NULL),
                  SQLITE_OK, "%s", sqlite3_errmsg(db));
@@ -193,5 +207,11 @@ Test(replica_state, a_file_of_the_first_schema_is_brought_forward_with_all_that_
     cr_assert_eq(machine_open(f.path, false, true, NO_SEED, &f.machine, why), STATUS_OK, "%s", why);
     cr_expect_eq(machine_counters(f.machine).applied_index, 0);
     cr_expect_eq(get_session(&f, "s").status, STATUS_OK);
+    struct result queue = fixture_read(
+        &f, (struct command){.kind = COMMAND_QUEUE_GET, .queue_get = {.name = TEXT("q")}});
+    cr_expect_eq(queue.status, STATUS_OK);
+    cr_expect_eq(queue.queue.config.shards, 1);
+    cr_expect_eq(queue.queue.spread, 1);
+    cr_expect_eq(queue.queue.ready, 1);
     fixture_close(&f);
 }

@@ -88,3 +88,19 @@ Test(ring, the_arcs_are_equal_and_the_last_hash_lies_in_the_last)
         }
     }
 }
+
+Test(ring, a_queues_shards_are_on_partitions_of_their_own_however_many_there_are)
+{
+    for (unsigned partitions = 1; partitions <= 64; partitions *= 2) {
+        bool taken[64] = {false};
+        for (int64_t shard = 0; shard < (int64_t)partitions; shard++) {
+            int64_t at = ring_shard(5 % partitions, shard, partitions);
+            cr_assert(at >= 0 && at < (int64_t)partitions && !taken[at]);
+            taken[at] = true;
+        }
+    }
+    cr_expect_eq(ring_shard(5, 0, 8), 5);
+    cr_expect_eq(ring_shard(5, 1, 8), 1);
+    cr_expect_eq(ring_shard(5, 2, 8), 7);
+    cr_expect_eq(ring_shard(5, 3, 8), 3);
+}

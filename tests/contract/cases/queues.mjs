@@ -28,6 +28,8 @@ const DEFAULTS = {
   backoff: { base_ms: 0, factor: 2, max_ms: 3600000 },
   group_concurrency: 1,
   paused: false,
+  shards: 1,
+  routing: 'hash',
 };
 
 function checkConfig(got, wanted) {
