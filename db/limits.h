@@ -89,7 +89,7 @@ enum {
     PEER_SECRET_BYTES_MAX = 1024,
     ERRAND_BYTES_MAX =
         BODY_BYTES_MAX + 64 * 1024, /* what a request asks of a shard, and the plan */
-    CONTROL_FRAME_BYTES_MAX = BODY_BYTES_MAX + 64 * 1024,
+    CONTROL_FRAME_BYTES_MAX = 1024 * 1024,
     CONTROL_CONNECTIONS_MAX =
         256,                 /* each other member holds one open, and has others for moments */
     CONTROL_WATCH_MS = 5000, /* how long a watch is not answered */

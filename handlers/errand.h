@@ -8,7 +8,7 @@
 
 #include "handlers/route.h"
 
-/* Not in any table. The body is the command: a SHARD_WRITE or a SHARD_READ. */
+/* Not in any table. The body is the command: on a queue's shard (db/shards.h), or of a session that moves here. */
 extern const struct route errand_route;
 
 /* The result of an errand that was answered so; a refusal is one whether it came as a result or as a problem document.

@@ -64,7 +64,9 @@ struct spread *spread_begin(struct exchange *x, const struct queue_view *plan,
 
 static void wrap(struct spread *s, struct command *operation, struct command *ret)
 {
-    bool reads = s->act == SHARD_RUN && command_reads(operation->kind) && s->kind != &spread_put;
+    /* A strong read is one that is committed. */
+    bool reads = s->act == SHARD_RUN && command_reads(operation->kind) && s->kind != &spread_put &&
+                 s->x->consistency != CONSISTENCY_STRONG;
     struct shard_request request = {.queue = s->home.name,
                                     .shard = s->shard,
                                     .count = s->count,

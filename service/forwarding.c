@@ -316,8 +316,8 @@ static bool choose(struct call *call)
         return cluster_holder_of(cluster, call->x.partition, forwarding->asked++,
                                  &forwarding->owner);
     }
-    return forwarding->tries++ < TRIES_MAX &&
-           call_owner(call, &forwarding->owner) && !forwarding->owner.self;
+    return forwarding->tries++ < TRIES_MAX && call_owner(call, &forwarding->owner) &&
+           !forwarding->owner.self;
 }
 
 /* A list is gathered here, and who asks at the owner for what has moved would be sent back to where it was. */

@@ -1,6 +1,6 @@
 #include "service/moving.h"
 
-#include "service/cluster/cluster.h"
+#include "service/errand.h"
 
 enum { TRIES_MAX = 10, HOLD_MS = 50, HOLDS_MAX = 40 };
 
@@ -73,7 +73,7 @@ static bool submit_there(struct call *call)
     call_job(call, &moving->command, &moving->result);
     enum status status = partition_submit(moving->to, &call->job);
     if (status == STATUS_NOT_OWNER) {
-        status = cluster_submit(call->engine->cluster, moving->to->id, &call->job);
+        status = errand_submit(call->engine, moving->to->id, &call->job);
     }
     return submitted(call, &moving->result, status);
 }

@@ -98,6 +98,13 @@ bool sharding_began(struct call *call)
         read_plan(call, call->partition, queue, &plan) != STATUS_OK || plan.spread <= 1) {
         return false;
     }
+    if (x->consistency == CONSISTENCY_STALE) { /* of several leaders' states none is the queue's */
+        x->consistency = CONSISTENCY_LEADER;
+        if (!partition_serves(call->partition)) {
+            call_elsewhere(call);
+            return true;
+        }
+    }
     struct sharding *sharding = arena_zalloc(&call->arena, 1, sizeof *sharding);
     if (sharding == NULL || !call_note_inflight(call)) {
         call_end_with(call, sharding == NULL ? STATUS_OUT_OF_MEMORY : STATUS_IDEMPOTENCY_IN_FLIGHT);

@@ -10,7 +10,6 @@ enum {
     REPLICA_BYTES = 4 * 8,
     GROUP_HEAD_BYTES = 4 + 1 + 1 + 8,
     GROUP_BYTES = GROUP_HEAD_BYTES + SLOTS_MAX * REPLICA_BYTES, /* unused places are zero */
-    COMMAND_HEAD_BYTES = HEAD_BYTES + 4,
     ANSWER_HEAD_BYTES = HEAD_BYTES + 3 * 4 + 3 * 4
 };
 
@@ -83,18 +82,6 @@ static struct text encode_standing(uint64_t member, struct arena *arena)
     return (struct text){(const char *)bytes, STANDING_BYTES};
 }
 
-static struct text encode_command(const struct ask_command *command, struct arena *arena)
-{
-    size_t len = COMMAND_HEAD_BYTES + command->bytes.len;
-    unsigned char *bytes = begin(arena, len, ASK_COMMAND);
-    if (bytes == NULL) {
-        return TEXT_ABSENT;
-    }
-    wire_put32(bytes + HEAD_BYTES, command->partition);
-    memcpy(bytes + COMMAND_HEAD_BYTES, command->bytes.at, command->bytes.len);
-    return (struct text){(const char *)bytes, len};
-}
-
 struct text ask_encode(const struct ask *ask, struct arena *arena)
 {
     switch (ask->kind) {
@@ -102,8 +89,6 @@ struct text ask_encode(const struct ask *ask, struct arena *arena)
         return encode_step(&ask->step, arena);
     case ASK_REPORT:
         return encode_report(&ask->report, arena);
-    case ASK_COMMAND:
-        return encode_command(&ask->command, arena);
     case ASK_STANDING:
         return encode_standing(ask->member, arena);
     case ASK_PULSE:
@@ -112,17 +97,6 @@ struct text ask_encode(const struct ask *ask, struct arena *arena)
     }
     const unsigned char *bytes = begin(arena, HEAD_BYTES, ask->kind);
     return bytes == NULL ? TEXT_ABSENT : (struct text){(const char *)bytes, HEAD_BYTES};
-}
-
-static bool decode_command(struct text bytes, struct ask_command *ret)
-{
-    if (bytes.len <= COMMAND_HEAD_BYTES) {
-        return false;
-    }
-    ret->partition = wire_get32((const unsigned char *)bytes.at + HEAD_BYTES);
-    ret->bytes =
-        (struct text){bytes.at + COMMAND_HEAD_BYTES, bytes.len - (size_t)COMMAND_HEAD_BYTES};
-    return ret->partition < PARTITIONS_MAX;
 }
 
 static bool get_group(const unsigned char *at, struct report_group *ret)
@@ -168,9 +142,6 @@ bool ask_decode(struct text bytes, struct arena *arena, struct ask *ret)
         ret->kind = ASK_STEP;
         return step_decode((struct text){bytes.at + HEAD_BYTES, bytes.len - HEAD_BYTES},
                            &ret->step);
-    case ASK_COMMAND:
-        ret->kind = ASK_COMMAND;
-        return decode_command(bytes, &ret->command);
     case ASK_REPORT:
         ret->kind = ASK_REPORT;
         return decode_report(bytes, arena, &ret->report);

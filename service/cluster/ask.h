@@ -6,7 +6,6 @@
  *     REPORT    what a member has seen, to group 0's leader, twice a second: that it lives, and the groups it leads. Who
  *               is no member, as far as the leader knows, is refused.
  *     STANDING  the table as it certainly is, and how far a member is with leaving.
- *     COMMAND   a command of the state machine (db/codec.h), to whom a partition is led by: it answers with the result.
  *     PULSE     how far the groups are that the asked member leads (freshness.h); it answers in its own form.
  *     WATCH     nothing, but the answer is kept back for some seconds: whose process ends meanwhile hangs up.
  *
@@ -22,14 +21,7 @@
 
 enum { ASK_VERSION = 1 };
 
-enum ask_kind {
-    ASK_STEP = 1,
-    ASK_REPORT = 2,
-    ASK_COMMAND = 3,
-    ASK_STANDING = 4,
-    ASK_PULSE = 5,
-    ASK_WATCH = 6
-};
+enum ask_kind { ASK_STEP = 1, ASK_REPORT = 2, ASK_STANDING = 3, ASK_PULSE = 4, ASK_WATCH = 5 };
 
 /* A replica as its group's leader sees it. */
 struct report_replica {
@@ -53,17 +45,11 @@ struct report {
     const struct report_group *groups; /* those it leads */
 };
 
-struct ask_command {
-    unsigned partition;
-    struct text bytes; /* as command_encode gives them */
-};
-
 struct ask {
     enum ask_kind kind;
-    struct step step;           /* STEP */
-    struct report report;       /* REPORT; its groups in the arena */
-    struct ask_command command; /* COMMAND; decoded, its bytes point into what was decoded */
-    uint64_t member;            /* STANDING: whose; it need not be there */
+    struct step step;     /* STEP */
+    struct report report; /* REPORT; its groups in the arena */
+    uint64_t member;      /* STANDING: whose; it need not be there */
 };
 
 /* In the arena; absent when memory ran out. */
@@ -81,9 +67,8 @@ enum answer_kind { ANSWER_DONE = 1, ANSWER_ELSEWHERE = 2, ANSWER_REFUSED = 3 };
 
 struct answer {
     enum answer_kind kind;
-    struct text
-        table; /* DONE: as table_encode gives it; of a command, as result_encode does; absent for a report */
-    struct text seed; /* DONE, of a step: the cluster's, CLUSTER_SEED_BYTES; else absent */
+    struct text table; /* DONE: as table_encode gives it; absent for a report */
+    struct text seed;  /* DONE, of a step: the cluster's, CLUSTER_SEED_BYTES; else absent */
     struct text
         words; /* ELSEWHERE: HOST:PORT of the peer port to ask, empty: not known now; REFUSED: a sentence */
     struct standing standing; /* DONE, of STANDING; else zero */

@@ -65,7 +65,7 @@ struct proposed {
     struct control *control; /* who asked, and waits; NULL: placement did */
 };
 
-void council_answer(struct control *control, const struct answer *with)
+static void answer(struct control *control, const struct answer *with)
 {
     struct arena arena = ARENA_EMPTY;
     struct text bytes = answer_encode(with, &arena);
@@ -82,7 +82,7 @@ static void answer_done(struct cluster *cluster, struct control *control, struct
     if (table != NULL && board_copy(cluster->board, table)) {
         with.table = table_encode(table, &arena);
     }
-    council_answer(control, &with);
+    answer(control, &with);
     arena_free(&arena);
 }
 
@@ -97,11 +97,10 @@ static void answer_elsewhere(struct cluster *cluster, struct control *control)
 {
     uint64_t leader = council_status(cluster).leader;
     int place = leader == cluster->node ? -1 : table_find(&cluster->table, leader);
-    council_answer(
-        control,
-        &(struct answer){.kind = ANSWER_ELSEWHERE,
-                         .words = place < 0 ? TEXT_ABSENT
-                                            : text_of(cluster->table.members[place].facts.peer)});
+    answer(control, &(struct answer){
+                        .kind = ANSWER_ELSEWHERE,
+                        .words = place < 0 ? TEXT_ABSENT
+                                           : text_of(cluster->table.members[place].facts.peer)});
 }
 
 static void on_proposed(void *context, enum replica_outcome outcome)
@@ -114,8 +113,8 @@ static void on_proposed(void *context, enum replica_outcome outcome)
     } else if (outcome != REPLICA_COMMITTED) {
         answer_elsewhere(cluster, proposed->control);
     } else if (refusal != NULL) {
-        council_answer(proposed->control,
-                       &(struct answer){.kind = ANSWER_REFUSED, .words = text_of(refusal)});
+        answer(proposed->control,
+               &(struct answer){.kind = ANSWER_REFUSED, .words = text_of(refusal)});
     } else {
         answer_stepped(cluster, proposed->control);
     }
@@ -218,10 +217,9 @@ static void take_report(struct cluster *cluster, struct control *control, uint64
     bool stranger = council_status(cluster).ready && cluster->table.epoch != 0 &&
                     table_find(&cluster->table, member) < 0;
     hear(cluster, member, report);
-    council_answer(control,
-                   stranger ? &(struct answer){.kind = ANSWER_REFUSED,
-                                               .words = TEXT("This cluster has no such member.")}
-                            : &(struct answer){.kind = ANSWER_DONE});
+    answer(control, stranger ? &(struct answer){.kind = ANSWER_REFUSED,
+                                                .words = TEXT("This cluster has no such member.")}
+                             : &(struct answer){.kind = ANSWER_DONE});
 }
 
 void council_serve(void *context, struct control *control, const struct control_request *request)
@@ -232,11 +230,9 @@ void council_serve(void *context, struct control *control, const struct control_
     if (!cluster->turns) { /* it has not come so far yet */
         answer_elsewhere(cluster, control);
     } else if (!ask_decode(request->body, &arena, &ask)) {
-        council_answer(control,
-                       &(struct answer){.kind = ANSWER_REFUSED,
-                                        .words = TEXT("This is nothing that this version knows.")});
-    } else if (ask.kind == ASK_COMMAND) {
-        remote_serve(cluster, control, &ask.command);
+        answer(control,
+               &(struct answer){.kind = ANSWER_REFUSED,
+                                .words = TEXT("This is nothing that this version knows.")});
     } else if (ask.kind == ASK_STEP) {
         take_step(cluster, control, ask.step);
     } else if (ask.kind == ASK_STANDING) {

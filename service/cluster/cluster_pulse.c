@@ -52,8 +52,8 @@ static bool ask_member(struct cluster *cluster, const struct member *member)
     struct question *question = malloc(sizeof *question);
     char host[MEMBER_ADDRESS_BYTES_MAX + 1];
     uint16_t port;
-    bool asked = question != NULL && text_given(bytes) &&
-                 member_split_peer(member->facts.peer, host, &port);
+    bool asked =
+        question != NULL && text_given(bytes) && member_split_peer(member->facts.peer, host, &port);
     if (asked) {
         *question = (struct question){cluster, member->id, clock_monotonic_us()};
         asked =

@@ -68,14 +68,6 @@ void routes_follow(struct cluster *cluster)
     pthread_mutex_unlock(&cluster->mu);
 }
 
-uint64_t routes_leader(struct cluster *cluster, int64_t partition)
-{
-    pthread_mutex_lock(&cluster->mu);
-    uint64_t leader = cluster->routes == NULL ? 0 : leader_of(cluster->routes, partition);
-    pthread_mutex_unlock(&cluster->mu);
-    return leader;
-}
-
 static void describe(const struct cluster *cluster, int place, struct cluster_owner *ret)
 {
     const struct table *table = &cluster->routes->table;

@@ -12,7 +12,6 @@
  *     cluster_drain.c   handing over what is led here, before the end
  *     cluster_pulse.c   how fresh the replicas are that are led elsewhere
  *     cluster_routes.c  who owns what, for the other threads
- *     cluster_remote.c  commands that another member carries out
  *     steering.c        what these decide, pure
  *
  * Everything belongs to the loop's thread but what cluster_routes.c guards.
@@ -31,9 +30,10 @@
 #include "service/cluster/transport.h"
 
 enum {
-    CLUSTER_TURN_MS = 100,       /* how often the table is looked at */
-    CLUSTER_REPORT_MS = 500,     /* how often a member reports */
-    CLUSTER_PULSE_MS = 250,      /* how often the leaders of what is held here are asked how far they are */
+    CLUSTER_TURN_MS = 100,   /* how often the table is looked at */
+    CLUSTER_REPORT_MS = 500, /* how often a member reports */
+    CLUSTER_PULSE_MS =
+        250, /* how often the leaders of what is held here are asked how far they are */
     CLUSTER_LISTEN_MS = 1000,    /* how long a founder listens for who knows better */
     CLUSTER_SILENT_MS = 3000,    /* a member that was not heard of for so long is down */
     CLUSTER_REOPEN_MS = 1000,    /* after a replica had to stop */
@@ -216,13 +216,5 @@ void routes_led(struct cluster *cluster, int64_t partition, uint64_t leader);
 /* Called with mu held: the table as the other threads know it, NULL: not at all; and what handlers see of it. */
 const struct table *routes_table_locked(const struct cluster *cluster);
 bool routes_view_locked(const struct cluster *cluster, struct arena *arena, struct ring_view *ret);
-
-uint64_t routes_leader(struct cluster *cluster, int64_t partition);
-
-/* cluster_remote.c */
-void remote_serve(struct cluster *cluster, struct control *control, const struct ask_command *ask);
-
-/* cluster_council.c: answers the control, and frees what the answer was made of. */
-void council_answer(struct control *control, const struct answer *with);
 
 #endif
