@@ -141,7 +141,8 @@ static void pause_call(struct call *call)
     struct topic topic = topic_of(forwarding);
     forwarding->sent = false;
     call->ticket = parked_ticket(call->engine->parked, &topic);
-    bool over = clock_monotonic_us() > forwarding->give_up_us || call->engine->draining;
+    bool over =
+        clock_monotonic_us() > forwarding->give_up_us || call->gone || call->engine->draining;
     if (over || !park_until(call, PAUSE_MS)) {
         call_end_with(call, call->engine->draining ? STATUS_DRAINING : STATUS_NO_LEADER);
     }

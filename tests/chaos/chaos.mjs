@@ -1,10 +1,10 @@
-// chaos.mjs [--seed S] [--sizes 3,5] [--rounds N] [--short] [--figures]: clusters of real members under faults, with
-// clients whose histories are judged. The seed repeats what is done to which member, not the timing. RINGHOLD names the
-// binary; tests/chaos/enter.sh makes the place to run in.
+// chaos.mjs [--seed S] [--sizes 3,5] [--rounds N] [--short | --kinds kill,isolate] [--figures]: clusters of real members
+// under faults, with clients whose histories are judged. The seed repeats what is done to which member, not the timing.
+// RINGHOLD names the binary; tests/chaos/enter.sh makes the place to run in.
 import { parseArgs } from 'node:util';
 import { figures } from './figures.mjs';
 import { Run } from './run.mjs';
-import { pickSeed } from './schedule.mjs';
+import { ALL, pickSeed, SHORT } from './schedule.mjs';
 
 const SHOWN = 8;
 const { values } = parseArgs({
@@ -12,6 +12,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '' },
     sizes: { type: 'string', default: '3,5' },
     rounds: { type: 'string', default: '2' },
+    kinds: { type: 'string', default: '' },
     short: { type: 'boolean', default: false },
     figures: { type: 'boolean', default: false },
   },
@@ -19,6 +20,10 @@ const { values } = parseArgs({
 const seed = values.seed === '' ? pickSeed() : Number(values.seed);
 const sizes = values.sizes.split(',').map(Number);
 const rounds = Number(values.rounds);
+const named = values.kinds === '' ? ALL : values.kinds.split(',');
+const kinds = values.short ? SHORT : named;
+const strange = named.find((kind) => !ALL.includes(kind));
+if (strange) throw new Error(`no such fault: ${strange}; there are ${ALL.join(', ')}`);
 const say = (line) => console.log(line);
 
 let current = null;
@@ -30,7 +35,7 @@ async function leave(code) {
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => leave(130));
 
 async function one(size, report) {
-  const run = new Run({ seed, size, rounds, isShort: values.short, say });
+  const run = new Run({ seed, size, rounds, kinds, say });
   current = run;
   let kept = false;
   try {
