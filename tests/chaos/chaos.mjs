@@ -1,6 +1,7 @@
 // chaos.mjs [--seed S] [--sizes 3,5] [--rounds N] [--short | --kinds kill,isolate] [--figures]: clusters of real members
 // under faults, with clients whose histories are judged. The seed repeats what is done to which member, not the timing.
 // RINGHOLD names the binary; tests/chaos/enter.sh makes the place to run in.
+import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { figures } from './figures.mjs';
 import { Run } from './run.mjs';
@@ -39,7 +40,7 @@ async function one(size, report) {
   current = run;
   let kept = false;
   try {
-    say(`chaos: ${size} members, seed ${seed}, ${run.steps.length} faults`);
+    say(`chaos: ${size} members, seed ${seed}, ${run.steps.length} faults; load average ${loadavg()[0].toFixed(1)}`);
     let well = false;
     try {
       well = await run.go();
