@@ -50,14 +50,16 @@ help:
 run: build
 	$(BUILD)/ringhold $(ARGS)
 
-## make cluster      three members of a cluster on this machine, until Ctrl-C
-cluster: build
-	tools/cluster $(BUILD)/ringhold $(BUILD)/members
+## make cluster      three members of a cluster and HAProxy in front on this machine, until Ctrl-C
+cluster:
+	@tools/install-packages build cluster
+	@$(PARTS) $(BUILD)/ringhold
+	@tools/cluster $(BUILD)/ringhold $(BUILD)/cluster-demo
 
 packages-build:
 	@tools/install-packages build
 packages-test:
-	@tools/install-packages build test
+	@tools/install-packages build cluster test
 
 # ---- programs --------------------------------------------------------------------------------------------------------
 
@@ -127,6 +129,7 @@ test: packages-test
 	tests/process/run.sh $(BUILD)/ringhold
 	tests/process/proxy.sh $(BUILD)/ringhold $(BUILD)/drive-proxy
 	tests/process/readme.sh $(BUILD)/ringhold
+	tests/process/cluster_tour.sh $(BUILD)/ringhold
 	tests/http/run.sh $(BUILD)/ringhold
 	tests/http/run.sh $(BUILD)/ringhold tests/members/*.test.mjs
 	node tests/contract/run.mjs --server $(BUILD)/ringhold
@@ -210,6 +213,7 @@ lint: packages-test
 	@$(PARTS) CI=1 BUILD=$(BUILD)/lint compiled
 	@$(PARTS) $(BUILD)/ringhold node_modules/.done
 	tests/contract/lint.sh $(BUILD)/ringhold
+	tools/check-deploy $(BUILD)/ringhold
 
 ## make format       clang-format over everything
 format:

@@ -213,7 +213,11 @@ static void look_at_outcome(struct call *call)
     const struct proxy_answer *answer = &forwarding->forward.answer;
     switch (forwarding->forward.outcome) {
     case FORWARD_ANSWERED:
-        if (answer->status == status_info(STATUS_NOT_OWNER)->http) {
+        if (answer->status == status_info(STATUS_NOT_OWNER)->http &&
+            text_given(answered_field(answer, "Ringhold-Routing-Key"))) {
+            call->forwarding = NULL;
+            call_follow(call, answered_field(answer, "Ringhold-Routing-Key"));
+        } else if (answer->status == status_info(STATUS_NOT_OWNER)->http) {
             cluster_hint(call->engine->cluster, call->x.partition,
                          answered_field(answer, "Ringhold-Owner"));
             again(call);

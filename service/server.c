@@ -204,6 +204,7 @@ static bool start_parts(struct server *server, char why[DATADIR_WHY_BYTES])
     clock_start(&server->clock, 0, 0);
     engine->clock = &server->clock;
     engine->inflight = inflight_make();
+    engine->moves = inflight_make();
     struct http_config http = {.loops = http_loops(server->config),
                                .connections_max = server->config->max_connections};
     if (!listen_open(server->config->listen.ip, server->config->listen.port, &http.listen_socket,
@@ -211,7 +212,7 @@ static bool start_parts(struct server *server, char why[DATADIR_WHY_BYTES])
         return false;
     }
     snprintf(why, DATADIR_WHY_BYTES, "out of memory");
-    if (engine->inflight == NULL ||
+    if (engine->inflight == NULL || engine->moves == NULL ||
         parked_start(&server->clock, (size_t)server->config->max_parked, call_woken,
                      &engine->parked) != STATUS_OK ||
         (clustered(server->config) && !start_cluster(server, why))) {
@@ -352,6 +353,7 @@ static void stop(struct server *server, bool clean)
     partition_close(&server->partition);
     partition_unmake(&server->partition);
     inflight_free(server->engine.inflight);
+    inflight_free(server->engine.moves);
     datadir_close(server->datadir, clean);
 }
 

@@ -50,7 +50,7 @@ struct proposed {
     struct control *control; /* who asked, and waits; NULL: placement did */
 };
 
-static void answer(struct control *control, const struct answer *with)
+void council_answer(struct control *control, const struct answer *with)
 {
     struct arena arena = ARENA_EMPTY;
     struct text bytes = answer_encode(with, &arena);
@@ -67,7 +67,7 @@ static void answer_done(struct cluster *cluster, struct control *control)
     if (table != NULL && board_copy(cluster->board, table)) {
         with.table = table_encode(table, &arena);
     }
-    answer(control, &with);
+    council_answer(control, &with);
     arena_free(&arena);
 }
 
@@ -76,10 +76,11 @@ static void answer_elsewhere(struct cluster *cluster, struct control *control)
 {
     uint64_t leader = replica_leader(cluster->council);
     int place = leader == cluster->node ? -1 : table_find(&cluster->table, leader);
-    answer(control, &(struct answer){
-                        .kind = ANSWER_ELSEWHERE,
-                        .words = place < 0 ? TEXT_ABSENT
-                                           : text_of(cluster->table.members[place].facts.peer)});
+    council_answer(
+        control,
+        &(struct answer){.kind = ANSWER_ELSEWHERE,
+                         .words = place < 0 ? TEXT_ABSENT
+                                            : text_of(cluster->table.members[place].facts.peer)});
 }
 
 static void on_proposed(void *context, enum replica_outcome outcome)
@@ -92,8 +93,8 @@ static void on_proposed(void *context, enum replica_outcome outcome)
     } else if (outcome != REPLICA_COMMITTED) {
         answer_elsewhere(cluster, proposed->control);
     } else if (refusal != NULL) {
-        answer(proposed->control,
-               &(struct answer){.kind = ANSWER_REFUSED, .words = text_of(refusal)});
+        council_answer(proposed->control,
+                       &(struct answer){.kind = ANSWER_REFUSED, .words = text_of(refusal)});
     } else {
         answer_done(cluster, proposed->control);
     }
@@ -162,14 +163,16 @@ void council_serve(void *context, struct control *control, const struct control_
     struct arena arena = ARENA_EMPTY;
     struct ask ask;
     if (!ask_decode(request->body, &arena, &ask)) {
-        answer(control,
-               &(struct answer){.kind = ANSWER_REFUSED,
-                                .words = TEXT("This is nothing that this version knows.")});
+        council_answer(control,
+                       &(struct answer){.kind = ANSWER_REFUSED,
+                                        .words = TEXT("This is nothing that this version knows.")});
+    } else if (ask.kind == ASK_COMMAND) {
+        remote_serve(cluster, control, &ask.command);
     } else if (ask.kind == ASK_STEP) {
         take_step(cluster, control, ask.step);
     } else {
         hear(cluster, request->source, &ask.report);
-        answer(control, &(struct answer){.kind = ANSWER_DONE});
+        council_answer(control, &(struct answer){.kind = ANSWER_DONE});
     }
     arena_free(&arena);
 }

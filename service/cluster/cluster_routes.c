@@ -63,6 +63,14 @@ void routes_follow(struct cluster *cluster)
     pthread_mutex_unlock(&cluster->mu);
 }
 
+uint64_t routes_leader(struct cluster *cluster, int64_t partition)
+{
+    pthread_mutex_lock(&cluster->mu);
+    uint64_t leader = cluster->routes == NULL ? 0 : leader_of(cluster->routes, partition);
+    pthread_mutex_unlock(&cluster->mu);
+    return leader;
+}
+
 bool cluster_owner_of(struct cluster *cluster, int64_t partition, struct cluster_owner *ret)
 {
     pthread_mutex_lock(&cluster->mu);

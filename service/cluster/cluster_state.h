@@ -7,6 +7,7 @@
  *     cluster_steer.c   as leader of a group: its membership is made what the table says; reports
  *     cluster_council.c as leader of group 0: steps are taken in, and placed
  *     cluster_routes.c  who owns what, for the other threads
+ *     cluster_remote.c  commands that another member carries out
  *
  * Everything belongs to the loop's thread but what cluster_routes.c guards.
  */
@@ -137,6 +138,14 @@ void routes_forget(struct cluster *cluster);
 void routes_follow(struct cluster *cluster);
 /* A leader has changed. */
 void routes_led(struct cluster *cluster, int64_t partition, uint64_t leader);
+
+uint64_t routes_leader(struct cluster *cluster, int64_t partition);
+
+/* cluster_remote.c */
+void remote_serve(struct cluster *cluster, struct control *control, const struct ask_command *ask);
+
+/* cluster_council.c: answers the control, and frees what the answer was made of. */
+void council_answer(struct control *control, const struct answer *with);
 
 /* The member's peer address, split. False when it is none. */
 bool cluster_split_peer(const char *peer, char ret_host[MEMBER_ADDRESS_BYTES_MAX + 1],
