@@ -1,6 +1,7 @@
-// chaos.mjs [--seed S] [--sizes 3,5] [--rounds N] [--short | --kinds kill,isolate] [--figures]: clusters of real members
-// under faults, with clients whose histories are judged. The seed repeats what is done to which member, not the timing.
-// RINGHOLD names the binary; tests/chaos/enter.sh makes the place to run in.
+// chaos.mjs [--seed S] [--sizes 3,5] [--rounds N] [--short | --kinds kill,isolate] [--seconds N] [--figures]: clusters of
+// real members under faults, with clients whose histories are judged. The seed repeats what is done to which member, not
+// the timing; after so many seconds no further fault begins. RINGHOLD names the binary; tests/chaos/enter.sh makes the
+// place to run in.
 import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { figures } from './figures.mjs';
@@ -15,6 +16,7 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '2' },
     kinds: { type: 'string', default: '' },
     short: { type: 'boolean', default: false },
+    seconds: { type: 'string', default: '900' },
     figures: { type: 'boolean', default: false },
   },
 });
@@ -36,7 +38,7 @@ async function leave(code) {
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => leave(130));
 
 async function one(size, report) {
-  const run = new Run({ seed, size, rounds, kinds, say });
+  const run = new Run({ seed, size, rounds, kinds, seconds: Number(values.seconds), say });
   current = run;
   let kept = false;
   try {

@@ -37,7 +37,7 @@ class ChaosCluster extends Cluster {
 }
 
 export class Run {
-  constructor({ seed, size, rounds, kinds, say }) {
+  constructor({ seed, size, rounds, kinds, seconds, say }) {
     this.scratch = mkdtempSync(join(tmpdir(), 'ringhold-chaos-'));
     this.world = makeWorld(this.scratch);
     this.steps = schedule({ seed, size, rounds, kinds, has: this.world.has });
@@ -49,7 +49,7 @@ export class Run {
     this.wrong = [];
     this.report = [];
     this.over = false;
-    Object.assign(this, { seed, size, say });
+    Object.assign(this, { seed, size, say, until: performance.now() + seconds * 1000 });
   }
 
   #own() {
@@ -195,6 +195,10 @@ export class Run {
     try {
       await Promise.race([this.#recovered('its start'), acting]);
       for (const [i, step] of this.steps.entries()) {
+        if (performance.now() > this.until) {
+          this.say(`  the time is over: ${this.steps.length - i} faults are left out`);
+          break;
+        }
         await Promise.race([this.#step(step, i), acting]);
         if (this.wrong.length > 0) break; // what comes after would hide it
       }
