@@ -320,6 +320,9 @@ static void note_member(struct call *call)
     struct text token = request->header(request->source, "Ringhold-Forwarded");
     struct text known = cluster_forward_token(call->engine->cluster);
     call->forwarded = text_given(token) && digest_equal(token, known);
+    if (call->forwarded) {
+        atomic_store_explicit(&call->engine->asked_us, call->begun_us, memory_order_relaxed);
+    }
     request->routing_key =
         call->forwarded ? request->header(request->source, "Ringhold-Routing-Key") : TEXT_ABSENT;
 }

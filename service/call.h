@@ -32,6 +32,7 @@ struct engine {
     struct inflight *moves;    /* ids of sessions on their way to another partition */
     struct cluster *cluster;   /* NULL: alone */
     atomic_bool draining;      /* nothing parks any more */
+    _Atomic int64_t asked_us;  /* when a member last forwarded something here; monotonic */
 };
 
 enum call_state { CALL_READING, CALL_STEPPING, CALL_COMMITTING, CALL_PARKED, CALL_ANSWERED };

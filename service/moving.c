@@ -33,7 +33,7 @@ bool moving_hold(struct call *call)
 {
     const struct engine *engine = call->engine;
     struct text id = call->x.params[0];
-    if (engine->cluster == NULL || call->moving != NULL || call->holds == HOLDS_MAX ||
+    if (engine->cluster == NULL || call->moving != NULL || call->gone || call->holds == HOLDS_MAX ||
         !changes_session(call->x.command.kind)) {
         return false;
     }

@@ -1,6 +1,6 @@
 /*
  *     open ─► running ─┬─► failed (told, takes part no longer) ─► close
- *                      └─► close: works end ─► the engine closes ─► the check closes ─► gone
+ *                      └─► close: works end ─► the engine closes ─► the ground closes ─► gone
  */
 #include "service/cluster/replica_state.h"
 #include "service/log.h"
@@ -117,9 +117,8 @@ static void confirm_leadership(struct replica *replica)
     }
 }
 
-static void turn(uv_check_t *check)
+void replica_turn(struct replica *replica)
 {
-    struct replica *replica = check->data;
     if (replica->engine_closing) {
         return;
     }
@@ -140,9 +139,8 @@ static void turn(uv_check_t *check)
 
 /* ---- the end ------------------------------------------------------------------------------------------------------ */
 
-static void check_closed(uv_handle_t *handle)
+static void ground_gone(struct replica *replica)
 {
-    struct replica *replica = handle->data;
     void (*closed)(void *) = replica->closed;
     void *context = replica->closed_context;
     replica_members_end(replica);
@@ -155,9 +153,7 @@ static void check_closed(uv_handle_t *handle)
 static void engine_closed(struct raft *raft)
 {
     struct replica *replica = raft->data;
-    raft_uv_close(&replica->io);
-    transport_leave_group(&replica->transport);
-    uv_close((uv_handle_t *)&replica->check, check_closed);
+    replica->ground->calls->close(replica->ground, &replica->io, ground_gone, replica);
 }
 
 /* The engine knows nothing of works that are under way for it; it would be gone when they come back. */
@@ -226,66 +222,64 @@ static int start(struct replica *replica, const struct replica_config *config)
     return rc == 0 ? raft_start(&replica->raft) : rc;
 }
 
-/* The engine and what it stands on. False: nothing is left of it. */
-static bool init_engine(struct replica *replica, struct transport *transport,
-                        const struct replica_config *config, char ret_why[256])
-{
-    char name[TRANSPORT_NAME_BYTES];
-    transport_name(config->node, name);
-    if (!transport_join_group(transport, config->group, &replica->transport)) {
-        snprintf(ret_why, 256, "out of memory, or group %" PRIu64 " is open already",
-                 config->group);
-        return false;
-    }
-    int rc = raft_uv_init(&replica->io, replica->loop, config->dir, &replica->transport);
-    if (rc == 0) {
-        raft_uv_set_tracer(&replica->io, NULL);
-        raft_uv_set_segment_size(&replica->io, REPLICA_SEGMENT_BYTES);
-        raft_uv_set_disk_retry(&replica->io, REPLICA_DISK_RETRY_MS);
-        raft_uv_set_connect_retry_delay(&replica->io, REPLICA_RECONNECT_MS);
-        rc = raft_init(&replica->raft, &replica->io, &replica->fsm, config->node, name);
-        if (rc != 0) {
-            raft_uv_close(&replica->io);
-        }
-    }
-    if (rc != 0) {
-        snprintf(ret_why, 256, "cannot use %s for the log of group %" PRIu64 ": %s", config->dir,
-                 config->group, raft_strerror(rc));
-        transport_leave_group(&replica->transport);
-    }
-    return rc == 0;
-}
-
 static void nothing(void *context)
 {
     (void)context;
 }
 
-bool replica_open(struct uv_loop_s *loop, struct transport *transport,
-                  const struct replica_config *config, struct replica **ret, char ret_why[256])
+/* The engine and what it stands on. False: nothing will be left of it, nor of the replica. */
+static bool init_engine(struct replica *replica, const struct replica_config *config,
+                        char ret_why[256])
+{
+    char name[TRANSPORT_NAME_BYTES];
+    struct replica_ground *ground = replica->ground;
+    transport_name(config->node, name);
+    if (!ground->calls->open(ground, &replica->io, ret_why)) {
+        ground->calls->discard(ground);
+        free(replica);
+        return false;
+    }
+    int rc = raft_init(&replica->raft, &replica->io, &replica->fsm, config->node, name);
+    if (rc != 0) {
+        snprintf(ret_why, 256, "cannot use %s for the log of group %" PRIu64 ": %s", config->dir,
+                 config->group, raft_strerror(rc));
+        replica->closed = nothing;
+        ground->calls->close(ground, &replica->io, ground_gone, replica);
+    }
+    return rc == 0;
+}
+
+static struct replica *make(struct replica_ground *ground, const struct replica_config *config)
 {
     struct replica *replica = calloc(1, sizeof *replica);
     if (replica == NULL) {
-        snprintf(ret_why, 256, "out of memory");
-        return false;
+        return NULL;
     }
-    replica->loop = loop;
+    replica->ground = ground;
     replica->group = config->group;
     replica->node = config->node;
     replica->machine = config->machine;
     replica->log_bytes_max = config->log_bytes != 0 ? config->log_bytes : REPLICA_LOG_BYTES;
     replica->log_entries_max = config->log_entries != 0 ? config->log_entries : REPLICA_LOG_ENTRIES;
     replica_log_init(replica);
-    if (!init_engine(replica, transport, config, ret_why)) {
-        free(replica);
+    return replica;
+}
+
+bool replica_open_on(struct replica_ground *ground, const struct replica_config *config,
+                     struct replica **ret, char ret_why[256])
+{
+    struct replica *replica = make(ground, config);
+    if (replica == NULL) {
+        snprintf(ret_why, 256, "out of memory");
+        ground->calls->discard(ground);
+        return false;
+    }
+    if (!init_engine(replica, config, ret_why)) {
         return false;
     }
     replica_io_wrap(replica);
     tune(replica, config);
-    uv_check_init(loop, &replica->check);
-    replica->check.data = replica;
-    uv_check_start(&replica->check,
-                   turn); /* before the engine's: the last one that starts runs first */
+    ground->calls->begin(ground, replica);
     int rc = start(replica, config);
     if (rc != 0 || replica->failed) {
         snprintf(ret_why, 256, "cannot open the log of group %" PRIu64 " in %s: %s", config->group,

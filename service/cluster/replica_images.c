@@ -15,6 +15,7 @@
 #include "service/log.h"
 
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -113,9 +114,14 @@ static void put_stored(struct raft_io_snapshot_put *inner, int status)
     put_over(put, put->replica->engine_closing ? RAFT_CANCELED : status);
 }
 
-static void put_work(uv_work_t *work)
+static struct image_put *put_of(struct replica_work *work)
 {
-    struct image_put *put = work->data;
+    return (struct image_put *)((char *)work - offsetof(struct image_put, work));
+}
+
+static void put_work(struct replica_work *work)
+{
+    struct image_put *put = put_of(work);
     const struct replica_machine *machine = &put->replica->machine;
     if (put->trailing > 0) {
         put->good = machine->sync(machine->context);
@@ -125,11 +131,10 @@ static void put_work(uv_work_t *work)
     }
 }
 
-static void put_worked(uv_work_t *work, int status)
+static void put_worked(struct replica_work *work)
 {
-    struct image_put *put = work->data;
+    struct image_put *put = put_of(work);
     struct replica *replica = put->replica;
-    (void)status;
     replica->works--;
     int rc = put->good ? 0 : RAFT_IOERR;
     if (rc == 0) {
@@ -142,37 +147,48 @@ static void put_worked(uv_work_t *work, int status)
     replica_work_ended(replica);
 }
 
+/* False when memory ran out. */
+static bool begin_put(struct replica *replica, struct image_put *put)
+{
+    put->mark.base = mark_of(put->given->index);
+    put->mark.len = MARK_BYTES;
+    put->work.run = put_work;
+    put->work.over = put_worked;
+    if (put->mark.base == NULL || !replica->ground->calls->queue(replica->ground, &put->work)) {
+        raft_free(put->mark.base);
+        return false;
+    }
+    replica->cutting |= put->trailing > 0;
+    replica->works++;
+    return true;
+}
+
 int replica_image_put(struct raft_io *io, unsigned trailing, struct raft_io_snapshot_put *request,
                       const struct raft_snapshot *snapshot, raft_io_snapshot_put_cb cb)
 {
     struct replica *replica = replica_of_io(io);
     struct image_put *put = calloc(1, sizeof *put);
-    void *mark = mark_of(snapshot->index);
-    if (put == NULL || mark == NULL) {
+    if (put != NULL) {
+        put->replica = replica;
+        put->inner.data = put;
+        put->outer = request;
+        request->cb = cb;
+        put->cb = cb;
+        put->given = snapshot;
+        put->stored = *snapshot;
+        put->stored.bufs = &put->mark;
+        put->stored.n_bufs = 1;
+        put->trailing = trailing;
+        put->log_bytes = replica->log_bytes;
+        put->log_entries = replica->log_entries;
+    }
+    if (put == NULL || !begin_put(replica, put)) {
         free(put);
-        raft_free(mark);
         if (trailing == 0) {
             replica_fail(replica, "out of memory");
         }
         return RAFT_NOMEM;
     }
-    put->replica = replica;
-    put->inner.data = put;
-    put->outer = request;
-    request->cb = cb;
-    put->cb = cb;
-    put->given = snapshot;
-    put->mark = (struct raft_buffer){mark, MARK_BYTES};
-    put->stored = *snapshot;
-    put->stored.bufs = &put->mark;
-    put->stored.n_bufs = 1;
-    put->trailing = trailing;
-    put->log_bytes = replica->log_bytes;
-    put->log_entries = replica->log_entries;
-    put->work.data = put;
-    replica->cutting |= trailing > 0;
-    replica->works++;
-    uv_queue_work(replica->loop, &put->work, put_work, put_worked);
     return 0;
 }
 
@@ -218,18 +234,22 @@ static void deliver(struct image_get *get)
     free(get);
 }
 
-static void image_work(uv_work_t *work)
+static struct image_get *get_of(struct replica_work *work)
 {
-    struct image_get *get = work->data;
+    return (struct image_get *)((char *)work - offsetof(struct image_get, work));
+}
+
+static void image_work(struct replica_work *work)
+{
+    struct image_get *get = get_of(work);
     const struct replica_machine *machine = &get->replica->machine;
     get->good = machine->image(machine->context, &get->bytes, &get->count);
 }
 
-static void image_worked(uv_work_t *work, int status)
+static void image_worked(struct replica_work *work)
 {
-    struct image_get *get = work->data;
+    struct image_get *get = get_of(work);
     struct replica *replica = get->replica;
-    (void)status;
     replica->works--;
     replica->imaging = false;
     if (get->good) {
@@ -255,10 +275,14 @@ static void begin_image(struct image_get *get)
         get->next = replica->gets;
         replica->gets = get;
     } else {
-        replica->imaging = true;
-        replica->works++;
-        get->work.data = get;
-        uv_queue_work(replica->loop, &get->work, image_work, image_worked);
+        get->work.run = image_work;
+        get->work.over = image_worked;
+        replica->imaging = replica->ground->calls->queue(replica->ground, &get->work);
+        if (replica->imaging) {
+            replica->works++;
+        } else {
+            deliver(get);
+        }
     }
 }
 

@@ -7,16 +7,16 @@
  *     replica_io.c      the engine's disk and network, with what has to stand between it and them
  *     replica_images.c  cutting the log, making and installing images
  *     replica_guard.c   the arithmetic of what stands between
+ *     replica_uv.c      what all of it stands on: libuv (replica_ground.h)
  */
 #ifndef RINGHOLD_SERVICE_CLUSTER_REPLICA_STATE_H
 #define RINGHOLD_SERVICE_CLUSTER_REPLICA_STATE_H
 
 #include "db/limits.h"
-#include "service/cluster/replica.h"
+#include "service/cluster/replica_ground.h"
 #include "service/cluster/transport.h"
 
 #include <raft.h>
-#include <raft/uv.h>
 
 enum { REPLICA_WHY_BYTES = 192 };
 
@@ -46,7 +46,7 @@ struct image_get {
     struct raft_io_snapshot_get inner, *outer;
     raft_io_snapshot_get_cb cb;
     struct raft_snapshot *snapshot;
-    uv_work_t work;
+    struct replica_work work;
     void *bytes;
     size_t count;
     bool good;
@@ -63,7 +63,7 @@ struct image_put {
     unsigned trailing; /* 0: an image being installed */
     size_t log_bytes;  /* of the log when it began */
     unsigned log_entries;
-    uv_work_t work;
+    struct replica_work work;
     bool good;
 };
 
@@ -76,11 +76,9 @@ struct replica {
     struct raft_io io;    /* the engine's disk and network, as the engine sees them */
     struct raft_io inner; /* the functions behind it */
     struct raft_fsm fsm;
-    struct raft_uv_transport transport;
+    struct replica_ground *ground;
     struct replica_machine machine;
     struct replica_hooks hooks;
-    uv_loop_t *loop;
-    uv_check_t check;
     uint64_t group, node;
 
     /* life */
@@ -148,7 +146,7 @@ static inline struct replica *replica_of_io(const struct raft_io *io)
 
 static inline uint64_t replica_now(const struct replica *replica)
 {
-    return uv_now(replica->loop);
+    return replica->ground->calls->now(replica->ground);
 }
 
 /* replica.c: the replica cannot go on. Told from the next turn. */
@@ -178,7 +176,7 @@ static inline bool replica_transferring(const struct replica *replica)
     return replica->transfer != TRANSFER_NONE;
 }
 
-/* replica_io.c: puts ours around the engine's functions. After raft_uv_init. */
+/* replica_io.c: puts ours around the engine's functions. After the ground has opened. */
 void replica_io_wrap(struct replica *replica);
 /* What the network hands to the engine, once it is started. */
 void replica_receive(struct raft_io *io, struct raft_message *message);

@@ -72,7 +72,7 @@ export class Run {
   async #found() {
     await this.cluster.found('n1');
     for (let n = 2; n <= this.size; n++) await this.cluster.join(`n${n}`);
-    await this.cluster.still();
+    await this.cluster.placed();
   }
 
   // A name on each partition.

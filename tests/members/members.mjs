@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { Server } from '../http/server.mjs';
 
 const PLACED_MS = 90000;
-const STILL_MS = 2000; // some steps would come in this time
+const RESTS_MS = 2000; // a step follows the one before within half of it
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export async function freePort() {
@@ -72,22 +72,20 @@ export class Cluster {
     throw new Error(`the ring does not become what it should be: ${JSON.stringify(rings.map((r) => r.body))}`);
   }
 
-  // Until all are up where they are now, each partition has three replicas, and each member leads something.
+  // Until all are up where they are now, each partition has three replicas, and each member leads something; and nothing
+  // of that is on its way any more, so that all of the replicas vote.
   placed() {
+    const since = new Map(); // of each epoch: when it was first seen
+    const rests = (ring) => {
+      if (!since.has(ring.epoch)) since.set(ring.epoch, performance.now());
+      return performance.now() - since.get(ring.epoch) > RESTS_MS;
+    };
     const whole = (ring) =>
+      rests(ring) &&
       this.members.every((m) => ring.members.some((r) => r.name === m.name && r.url === m.base && r.state === 'active')) &&
       ring.partitions.every((p) => p.replicas.length === 3) &&
       new Set(ring.partitions.map((p) => p.owner)).size === this.members.length;
     return this.settled(whole);
-  }
-
-  // The same, and no step has been taken for a while: replicas that were added have become voters.
-  async still() {
-    for (let epoch = null; ; await pause(STILL_MS)) {
-      const ring = await this.placed();
-      if (ring.epoch === epoch) return ring;
-      epoch = ring.epoch;
-    }
   }
 
   async stop() {
