@@ -83,7 +83,9 @@ enum {
     PEER_HANDSHAKE_MS = 3000,
     PEER_HANDSHAKES_MAX = 1024, /* of incoming connections, at once */
     PEER_BACKLOG = 512,
-    PEER_SILENCE_MS = 10000,    /* sent, and not even received there: the connection is dead */
+    /* Sent, and not even received there: the connection is dead. TCP itself waits twice as long before each repetition, so
+       that after a cut of some seconds a kept connection would lie still for as long again. */
+    PEER_SILENCE_MS = 2000,
     PEER_NAME_FRESH_MS = 30000, /* how long a looked-up host name is used */
     PEER_SECRET_BYTES_MIN = 16,
     PEER_SECRET_BYTES_MAX = 1024,
@@ -136,7 +138,9 @@ enum {
     PROXY_CONNECT_MS_MAX = 500,
     PROXY_IDLE_SECONDS =
         60, /* an older connection is not used again: the other side may be closing it */
-    PROXY_SILENCE_SECONDS = 3, /* without an acknowledgement by the peer's kernel: it is gone */
+    PROXY_SILENCE_SECONDS =
+        10, /* while nothing is under way: then it is asked whether it is there */
+    PROXY_UNRECEIVED_MS = 2000, /* without an acknowledgement by the peer's kernel: it is gone */
     /* the cluster */
     MEMBERS_MAX = 64, /* a set of members is a 64-bit word */
     PARTITIONS_MAX = 1024,

@@ -56,7 +56,7 @@ static curl_socket_t open_socket(void *context, curlsocktype purpose, struct cur
         set_option(made, SOL_SOCKET, SO_KEEPALIVE, 1);
         set_option(made, IPPROTO_TCP, TCP_KEEPIDLE, PROXY_SILENCE_SECONDS);
         set_option(made, IPPROTO_TCP, TCP_KEEPINTVL, PROXY_SILENCE_SECONDS / 2);
-        set_option(made, IPPROTO_TCP, TCP_USER_TIMEOUT, PROXY_SILENCE_SECONDS * 1000);
+        set_option(made, IPPROTO_TCP, TCP_USER_TIMEOUT, PROXY_UNRECEIVED_MS);
         transfer->place.opened(transfer->place.context, made);
     }
     return made < 0 ? CURL_SOCKET_BAD : made;

@@ -177,8 +177,8 @@ void replica_change(struct replica *replica, enum replica_change change, uint64_
                     replica_change_done *done, void *context);
 
 /* Hands the leadership to a voter, 0: to whoever is best. `done` is told whether it went there. Proposals that come
-   meanwhile wait for how it ends. False when this replica does not lead, `to` is
-   no other voter, or something of the kind is under way. */
+   meanwhile wait for how it ends. False when this replica does not lead, `to` is no other voter or has not answered
+   this leader yet, or something of the kind is under way. */
 bool replica_transfer(struct replica *replica, uint64_t to, void (*done)(void *context, bool moved),
                       void *context);
 

@@ -248,6 +248,15 @@ static void drain_transfer(struct replica *replica)
     }
 }
 
+/* Whether a voter has answered this leader, and is not far behind. One that has not may be dead, as the leader before is
+   whom the table still prefers: to wait for it would hold every proposal back, for nothing. */
+static bool is_in_touch(const struct replica *replica, uint64_t node)
+{
+    uint64_t match = match_of(replica, node);
+    return match > 0 &&
+           match + REPLICA_CATCH_UP_MAX >= raft_last_index((struct raft *)&replica->raft);
+}
+
 bool replica_transfer(struct replica *replica, uint64_t to, void (*done)(void *context, bool moved),
                       void *context)
 {
@@ -256,7 +265,8 @@ bool replica_transfer(struct replica *replica, uint64_t to, void (*done)(void *c
         return false;
     }
     to = to != 0 ? to : best_voter(replica);
-    if (to == replica->node || role_of(member(replica, to)) != REPLICA_VOTER) {
+    if (to == replica->node || role_of(member(replica, to)) != REPLICA_VOTER ||
+        !is_in_touch(replica, to)) {
         return false;
     }
     replica->transfer = TRANSFER_DRAINING;

@@ -1,10 +1,12 @@
-// chaos.mjs [--seed S] [--sizes 3,5] [--rounds N] [--short] [--figures]: clusters of real members under faults, with
-// clients whose histories are judged. The seed repeats what is done to which member, not the timing. RINGHOLD names the
-// binary; tests/chaos/enter.sh makes the place to run in.
+// chaos.mjs [--seed S] [--sizes 3,5] [--rounds N] [--short | --kinds kill,isolate] [--seconds N] [--figures]: clusters of
+// real members under faults, with clients whose histories are judged. The seed repeats what is done to which member, not
+// the timing; after so many seconds no further fault begins. RINGHOLD names the binary; tests/chaos/enter.sh makes the
+// place to run in.
+import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { figures } from './figures.mjs';
 import { Run } from './run.mjs';
-import { pickSeed } from './schedule.mjs';
+import { ALL, pickSeed, SHORT } from './schedule.mjs';
 
 const SHOWN = 8;
 const { values } = parseArgs({
@@ -12,13 +14,19 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '' },
     sizes: { type: 'string', default: '3,5' },
     rounds: { type: 'string', default: '2' },
+    kinds: { type: 'string', default: '' },
     short: { type: 'boolean', default: false },
+    seconds: { type: 'string', default: '900' },
     figures: { type: 'boolean', default: false },
   },
 });
 const seed = values.seed === '' ? pickSeed() : Number(values.seed);
 const sizes = values.sizes.split(',').map(Number);
 const rounds = Number(values.rounds);
+const named = values.kinds === '' ? ALL : values.kinds.split(',');
+const kinds = values.short ? SHORT : named;
+const strange = named.find((kind) => !ALL.includes(kind));
+if (strange) throw new Error(`no such fault: ${strange}; there are ${ALL.join(', ')}`);
 const say = (line) => console.log(line);
 
 let current = null;
@@ -30,11 +38,11 @@ async function leave(code) {
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => leave(130));
 
 async function one(size, report) {
-  const run = new Run({ seed, size, rounds, isShort: values.short, say });
+  const run = new Run({ seed, size, rounds, kinds, seconds: Number(values.seconds), say });
   current = run;
   let kept = false;
   try {
-    say(`chaos: ${size} members, seed ${seed}, ${run.steps.length} faults`);
+    say(`chaos: ${size} members, seed ${seed}, ${run.steps.length} faults; load average ${loadavg()[0].toFixed(1)}`);
     let well = false;
     try {
       well = await run.go();

@@ -37,10 +37,10 @@ class ChaosCluster extends Cluster {
 }
 
 export class Run {
-  constructor({ seed, size, rounds, isShort, say }) {
+  constructor({ seed, size, rounds, kinds, seconds, say }) {
     this.scratch = mkdtempSync(join(tmpdir(), 'ringhold-chaos-'));
     this.world = makeWorld(this.scratch);
-    this.steps = schedule({ seed, size, rounds, isShort, has: this.world.has });
+    this.steps = schedule({ seed, size, rounds, kinds, has: this.world.has });
     this.cluster = new ChaosCluster(this.world, this.steps);
     this.random = generator(seed ^ 0x5eed);
     this.history = new History();
@@ -49,7 +49,7 @@ export class Run {
     this.wrong = [];
     this.report = [];
     this.over = false;
-    Object.assign(this, { seed, size, say });
+    Object.assign(this, { seed, size, say, until: performance.now() + seconds * 1000 });
   }
 
   #own() {
@@ -195,6 +195,10 @@ export class Run {
     try {
       await Promise.race([this.#recovered('its start'), acting]);
       for (const [i, step] of this.steps.entries()) {
+        if (performance.now() > this.until) {
+          this.say(`  the time is over: ${this.steps.length - i} faults are left out`);
+          break;
+        }
         await Promise.race([this.#step(step, i), acting]);
         if (this.wrong.length > 0) break; // what comes after would hide it
       }
@@ -219,11 +223,10 @@ export class Run {
   // Ends all that was started and removes what was made, but for what was kept.
   async clean({ kept = false } = {}) {
     this.over = true;
-    this.world.heal();
     this.asker.close();
     for (const member of this.cluster.members) member.kill('SIGKILL');
     await Promise.all(this.cluster.members.map((m) => m.exited));
-    for (const n of this.cluster.small) if (this.cluster.members[n]) this.world.unmount?.(this.cluster.members[n].data);
+    this.world.dismantle([...this.cluster.small].map((n) => this.cluster.members[n]?.data).filter(Boolean));
     rmSync(this.cluster.dir, { recursive: true, force: true });
     if (!kept) rmSync(this.scratch, { recursive: true, force: true });
   }

@@ -19,21 +19,22 @@ export const FAULTS = {
   join: 'nothing',
 };
 
-const SHORT = ['kill', 'suspend', 'isolate', 'one way out', 'full disk', 'clock ahead'];
+export const ALL = Object.keys(FAULTS);
+export const SHORT = ['kill', 'suspend', 'isolate', 'one way out', 'full disk', 'clock ahead'];
 const HOLD_MS = { short: [1500, 2500], long: [1500, 5000] };
 const CALM_MS = { short: [200, 500], long: [500, 1500] };
 
 const between = (random, [low, high]) => low + below(random, high - low);
 
 // The steps: { kind, victim, group, holdMs, calmMs }, members as numbers from 0. `group` are those cut off from the
-// others. Kinds for which the place lacks something are left out.
-export function schedule({ seed, size, rounds, isShort, has }) {
+// others. `kinds` are those that come in each round; what the place cannot do is left out.
+export function schedule({ seed, size, rounds, kinds = ALL, has }) {
   const random = generator(seed);
   const able = (kind) => FAULTS[kind] === 'nothing' || has.includes(FAULTS[kind]);
   const steps = [];
-  const length = isShort ? 'short' : 'long';
+  const length = kinds === SHORT ? 'short' : 'long';
   for (let round = 0; round < rounds; round++) {
-    for (const kind of shuffled(random, isShort ? SHORT : Object.keys(FAULTS))) {
+    for (const kind of shuffled(random, kinds)) {
       const order = shuffled(random, [...Array(size).keys()]);
       const holdMs = between(random, HOLD_MS[length]);
       const calmMs = between(random, CALM_MS[length]);

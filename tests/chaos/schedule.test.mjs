@@ -4,8 +4,8 @@ import { test } from 'node:test';
 import { faults } from './faults.mjs';
 import { FAULTS, provisions, schedule } from './schedule.mjs';
 
-const ALL = ['network', 'mounts', 'clock'];
-const long = (seed, more = {}) => schedule({ seed, size: 5, rounds: 2, isShort: false, has: ALL, ...more });
+const EVERYTHING = ['network', 'mounts', 'clock'];
+const long = (seed, more = {}) => schedule({ seed, size: 5, rounds: 2, has: EVERYTHING, ...more });
 
 test('a seed gives the same schedule again, another seed another', () => {
   assert.deepEqual(long(7), long(7));

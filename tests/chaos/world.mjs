@@ -63,6 +63,7 @@ export class Loopback extends World {
   }
 
   heal() {}
+  dismantle() {}
 }
 
 export class Namespaces extends World {
@@ -142,8 +143,11 @@ export class Namespaces extends World {
     rmSync(join(directory, 'filler'), { force: true });
   }
 
-  unmount(directory) {
-    works('umount', directory);
+  // Members have ended: their networks and disks go.
+  dismantle(directories) {
+    this.heal();
+    for (const n of this.numbers.values()) works('ip', 'netns', 'delete', `m${n}`);
+    for (const directory of directories) works('umount', directory);
   }
 }
 

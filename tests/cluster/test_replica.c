@@ -579,6 +579,27 @@ Test(replica, leadership_is_handed_over_and_what_was_on_its_way_arrives)
     herd_close(&herd);
 }
 
+Test(replica, leadership_is_not_handed_to_who_has_not_answered_this_leader)
+{
+    struct herd herd;
+    struct moved moved = {false, false};
+    struct outcomes outcomes = {.most = 0};
+    herd_open(&herd, 3, 3, 1);
+    herd_commit_many(&herd, 0, "before", 5);
+    int dead = herd_await_leader(&herd, 0);
+    herd_kill(&herd, dead);
+    int leader = herd_await_leader(&herd, 0);
+    struct replica *replica = herd.node[leader].replica[0];
+    cr_assert_not(replica_transfer(replica, herd.node[dead].id, note_moved, &moved));
+    cr_assert_eq(replica_propose(replica, TEXT("at once"), &outcomes, count_outcome),
+                 REPLICA_PENDING);
+    AWAIT(&herd.stage, outcomes.told[REPLICA_COMMITTED] == 1);
+    cr_assert_not(moved.told);
+    cr_assert(replica_transfer(replica, 0, note_moved, &moved));
+    AWAIT(&herd.stage, moved.moved);
+    herd_close(&herd);
+}
+
 Test(replica, the_last_one_left_can_go_on_alone_when_told_to)
 {
     struct herd herd;
