@@ -29,4 +29,19 @@ bool guard_commit_first(const struct raft *follower, const struct raft_append_en
  */
 bool guard_may_vote(const struct raft *follower, raft_time now);
 
+/*
+ * The follower itself in its membership, when it does not vote in that; else NULL. It must vote all the same for who asks
+ * it: in a newer membership than its own, which has not come to it yet, its vote may be the one that is missing. (The
+ * engine refuses it. A leader that dies while it promotes a second voter would never be elected again.)
+ */
+struct raft_server *guard_standing_by(const struct raft *follower);
+
+/*
+ * Whether a replica that loads this will vote alone. The engine then makes it the leader at once, in the term that it has
+ * stored, which it may have led before: entries that it lost with a crash, and that a stand-by has, would be replaced by
+ * others of the same index and term. So it must begin a new term first.
+ */
+bool guard_votes_alone(raft_id self, const struct raft_snapshot *snapshot,
+                       const struct raft_entry entries[], size_t count);
+
 #endif

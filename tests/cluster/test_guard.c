@@ -411,6 +411,54 @@ Test(guard, a_replica_votes_once_its_leader_is_silent)
     herd_close(&herd);
 }
 
+/* Alone, the engine frees them twice on its way out. */
+Test(guard, entries_that_do_not_fit_come_with_a_term_that_cannot_be_stored)
+{
+    struct herd herd;
+    struct replica *replica = open_lone_follower(&herd);
+    replica->inner.set_term = fail_to_store;
+    inject(replica, (struct append){100, 1, 7, 1, "cc"});
+    AWAIT(&herd.stage, herd.node[1].stopped[0][0] != '\0');
+    herd_close(&herd);
+}
+
+/* The first of two would wait for the second for ever, had it died while it promoted that one. */
+Test(guard, a_stand_by_votes_for_whom_it_may_vote_already)
+{
+    struct herd herd;
+    herd_open(&herd, 2, 1, 1);
+    cr_assert_eq(herd_change(&herd, 0, REPLICA_ADD, 1), REPLICA_CHANGED);
+    herd_await_agreement(&herd, 0);
+    struct replica *replica = herd.node[1].replica[0];
+    AWAIT(&herd.stage, replica_status(replica).role == REPLICA_STANDBY);
+    herd_kill(&herd, 0);
+    uint64_t silent = replica->raft.election_timer_start + replica->raft.election_timeout;
+    AWAIT(&herd.stage, uv_now(&herd.stage.loop) >= silent);
+    replica->inner.send = catch_message;
+    struct raft_message message = {
+        .type = RAFT_REQUEST_VOTE, .server_id = 1, .server_address = "0000000000000001"};
+    message.request_vote = (struct raft_request_vote){
+        .version = 2, .term = 101, .candidate_id = 1, .last_log_index = 100, .last_log_term = 100};
+    replica_receive(&replica->io, &message);
+    cr_assert_eq(caught.last.type, RAFT_REQUEST_VOTE_RESULT);
+    cr_assert(caught.last.request_vote_result.vote_granted);
+    cr_assert_eq(replica_status(replica).role, REPLICA_STANDBY);
+    herd_close(&herd);
+}
+
+Test(guard, who_votes_alone_begins_a_new_term_when_it_starts)
+{
+    struct herd herd;
+    herd_open(&herd, 2, 1, 1);
+    cr_assert_eq(herd_change(&herd, 0, REPLICA_ADD, 1), REPLICA_CHANGED);
+    uint64_t term = replica_status(herd.node[0].replica[0]).term;
+    herd_kill(&herd, 0);
+    herd_start(&herd, 0);
+    herd_await_leader(&herd, 0);
+    cr_assert_gt(replica_status(herd.node[0].replica[0]).term, term);
+    herd_close(&herd);
+}
+
 /* An image as the leader would send it, of a ledger that is far ahead. */
 static struct raft_message make_image(struct replica *replica, const struct ledger_state *state)
 {
