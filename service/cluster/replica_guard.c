@@ -38,6 +38,22 @@ bool guard_may_vote(const struct raft *follower, raft_time now)
            now >= follower->election_timer_start + follower->election_timeout;
 }
 
+unsigned guard_cut(const struct raft *follower, const struct raft_append_entries *message)
+{
+    raft_index cut = follower->trail.snapshot.index;
+    if (message->prev_log_index >= follower->trail.offset || message->prev_log_index >= cut) {
+        return 0;
+    }
+    raft_index before = cut - message->prev_log_index;
+    return before < message->n_entries ? (unsigned)before : message->n_entries;
+}
+
+bool guard_members_known(const struct raft *raft)
+{
+    raft_index uncommitted = raft->configuration_uncommitted_index;
+    return uncommitted == 0 || uncommitted > raft->commit_index;
+}
+
 struct raft_server *guard_standing_by(const struct raft *follower)
 {
     for (unsigned i = 0; i < follower->configuration.n; i++) {

@@ -11,6 +11,7 @@
  * What is sent may be newer than what it is called: the machine knows what it has applied, and the entries between are
  * committed.
  */
+#include "service/cluster/replica_guard.h"
 #include "service/cluster/replica_state.h"
 #include "service/cluster/wire.h"
 #include "service/log.h"
@@ -68,7 +69,7 @@ int replica_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned 
 {
     struct replica *replica = fsm->data;
     if (replica->failed || replica->closing || replica->works > 0 ||
-        replica_now(replica) < replica->cut_not_before) {
+        replica_now(replica) < replica->cut_not_before || !guard_members_known(&replica->raft)) {
         return RAFT_BUSY; /* the engine asks again */
     }
     struct raft_buffer *buffer = raft_malloc(sizeof *buffer);

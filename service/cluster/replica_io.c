@@ -3,9 +3,9 @@
  * backend, and do what it does not:
  *
  *   send      cuts messages to what their receiver takes right (guard_batch), and lets no member's queue grow without end
- *   recv      commits first (guard_commit_first), lets members vote in time and whoever is asked (guard_may_vote,
- *             guard_standing_by), and puts off an image that comes while the log is being cut, over which the engine
- *             would crash
+ *   recv      leaves out what was cut already (guard_cut), commits first (guard_commit_first), lets members vote in time
+ *             and whoever is asked (guard_may_vote, guard_standing_by), and puts off an image that comes while the log is
+ *             being cut, over which the engine would crash
  *   set_*, append, truncate   a failure stops the replica: the engine would go on with a term, vote or log that only its
  *             memory holds. It is not told: on its way out of a failure it frees entries that it freed before. It goes
  *             on, then, but nothing that it sends or receives any more gets through
@@ -142,6 +142,27 @@ static void defer(struct replica *replica, const struct raft_message *message)
     }
 }
 
+/* Lets the message begin behind what was cut. */
+static void skip_cut(const struct replica *replica, struct raft_append_entries *message)
+{
+    const struct raft *raft = &replica->raft;
+    unsigned count = guard_cut(raft, message);
+    if (count == 0) {
+        return;
+    }
+    if (count == message->n_entries) {
+        raft_free(message->entries[0].batch);
+        raft_free(message->entries);
+        message->entries = NULL;
+    } else {
+        memmove(message->entries, message->entries + count,
+                (message->n_entries - count) * sizeof *message->entries);
+    }
+    message->n_entries -= count;
+    message->prev_log_index = raft->trail.snapshot.index;
+    message->prev_log_term = raft->trail.snapshot.term;
+}
+
 static void commit_first(struct replica *replica, const struct raft_message *message)
 {
     struct raft_message sign = *message;
@@ -180,6 +201,9 @@ void replica_receive(struct raft_io *io, struct raft_message *message)
     if (install && (replica->cutting || replica->works > 0)) {
         defer(replica, message);
         return;
+    }
+    if (message->type == RAFT_APPEND_ENTRIES) {
+        skip_cut(replica, &message->append_entries);
     }
     if (message->type == RAFT_APPEND_ENTRIES &&
         guard_commit_first(&replica->raft, &message->append_entries)) {

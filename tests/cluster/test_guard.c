@@ -203,6 +203,48 @@ Test(guard, told_first_what_is_committed_a_follower_keeps_it)
     raft_free(second.entries);
 }
 
+/* The follower cuts its log up to there. */
+static void cut(struct follower *follower, raft_index index)
+{
+    struct raft_buffer encoded = members(3);
+    struct raft_event event = {.type = RAFT_SNAPSHOT};
+    event.snapshot.metadata.index = index;
+    event.snapshot.metadata.term = 1;
+    event.snapshot.metadata.configuration_index = 1;
+    cr_assert_eq(raft_configuration_decode(&encoded, &event.snapshot.metadata.configuration), 0);
+    raft_free(encoded.base);
+    step(follower, event);
+}
+
+Test(guard, alone_the_engine_takes_again_what_it_has_cut)
+{
+    struct follower follower;
+    open_follower(&follower);
+    append(&follower, (struct append){1, 1, 1, 1, "cc"});
+    append(&follower, (struct append){1, 1, 3, 3, ""});
+    cut(&follower, 3);
+    append(&follower, (struct append){1, 0, 0, 3, "3cc"}); /* what it has, sent again */
+    cr_assert_gt(follower.raft.last_stored, 3);
+    close_follower(&follower);
+}
+
+Test(guard, a_message_begins_behind_the_cut)
+{
+    struct follower follower;
+    struct raft_append_entries message = {.prev_log_index = 0, .n_entries = 2};
+    open_follower(&follower);
+    append(&follower, (struct append){1, 1, 1, 1, "cc"});
+    append(&follower, (struct append){1, 1, 3, 3, ""});
+    cr_assert_eq(guard_cut(&follower.raft, &message), 0); /* nothing is cut */
+    cut(&follower, 3);
+    cr_assert_eq(guard_cut(&follower.raft, &message), 2);
+    message.n_entries = 5;
+    cr_assert_eq(guard_cut(&follower.raft, &message), 3);
+    message.prev_log_index = 3;
+    cr_assert_eq(guard_cut(&follower.raft, &message), 0);
+    close_follower(&follower);
+}
+
 /* Whether node 3 gets the follower's vote. */
 static bool gets_vote(struct follower *follower, bool disrupt)
 {
@@ -456,6 +498,23 @@ Test(guard, who_votes_alone_begins_a_new_term_when_it_starts)
     herd_start(&herd, 0);
     herd_await_leader(&herd, 0);
     cr_assert_gt(replica_status(herd.node[0].replica[0]).term, term);
+    herd_close(&herd);
+}
+
+Test(guard, a_log_is_not_cut_between_two_changes_of_members)
+{
+    struct herd herd;
+    herd_open(&herd, 2, 1, 1);
+    cr_assert_eq(herd_change(&herd, 0, REPLICA_ADD, 1), REPLICA_CHANGED); /* two changes */
+    herd_commit_many(&herd, 0, "entry", 10);
+    herd_kill(&herd, 0); /* then it finds all committed at once, and its log too long */
+    herd.log_entries = 8;
+    herd_start(&herd, 0);
+    AWAIT(&herd.stage, herd.node[0].ledger[0]->syncs > 0);
+    herd_commit(&herd, 0, "entry");
+    herd_kill(&herd, 0);
+    herd_start(&herd, 0);
+    cr_assert_eq(herd_change(&herd, 0, REPLICA_REMOVE, 1), REPLICA_CHANGED);
     herd_close(&herd);
 }
 
