@@ -50,14 +50,16 @@ help:
 run: build
 	$(BUILD)/ringhold $(ARGS)
 
-## make cluster      three members of a cluster on this machine, until Ctrl-C
-cluster: build
-	tools/cluster $(BUILD)/ringhold $(BUILD)/members
+## make cluster      three members of a cluster and HAProxy in front on this machine, until Ctrl-C
+cluster:
+	@tools/install-packages build cluster
+	@$(PARTS) $(BUILD)/ringhold
+	@tools/cluster $(BUILD)/ringhold $(BUILD)/cluster-demo
 
 packages-build:
 	@tools/install-packages build
 packages-test:
-	@tools/install-packages build test
+	@tools/install-packages build cluster test
 
 # ---- programs --------------------------------------------------------------------------------------------------------
 
@@ -127,10 +129,11 @@ test: packages-test
 	tests/process/run.sh $(BUILD)/ringhold
 	tests/process/proxy.sh $(BUILD)/ringhold $(BUILD)/drive-proxy
 	tests/process/readme.sh $(BUILD)/ringhold
+	tests/process/cluster_tour.sh $(BUILD)/ringhold
 	tests/http/run.sh $(BUILD)/ringhold
 	tests/http/run.sh $(BUILD)/ringhold tests/members/*.test.mjs
 	node tests/contract/run.mjs --server $(BUILD)/ringhold
-	@$(MAKE) --no-print-directory crash-short fuzz-short
+	@$(MAKE) --no-print-directory crash-short fuzz-short chaos-short
 
 ## make unit         the unit tests alone
 unit: packages-test
@@ -149,6 +152,7 @@ history: packages-test
 
 -include tests/fuzz/fuzz.mk
 -include tests/crash/crash.mk
+-include tests/chaos/chaos.mk
 
 # Under Criterion a leak found by AddressSanitizer would still exit 0, hence abort_on_error.
 SANITIZED := ASAN_OPTIONS=abort_on_error=1:detect_leaks=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
@@ -209,6 +213,7 @@ lint: packages-test
 	@$(PARTS) CI=1 BUILD=$(BUILD)/lint compiled
 	@$(PARTS) $(BUILD)/ringhold node_modules/.done
 	tests/contract/lint.sh $(BUILD)/ringhold
+	tools/check-deploy $(BUILD)/ringhold
 
 ## make format       clang-format over everything
 format:

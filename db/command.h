@@ -76,6 +76,23 @@ struct session_rotate {
     struct text subject;        /* the new subject; absent: the old one stays */
     struct text subject_tag;    /* the tag of that subject; absent as subject is */
     int64_t grace_ms;
+    int64_t
+        departs_at; /* the successor has arrived on another partition, made of this version; else ABSENT */
+};
+/* The successor of a session of another partition, and what of that one leads on to it. */
+struct session_arrive {
+    struct text id;
+    struct text token_hash;
+    struct text subject;
+    struct text data;
+    int64_t version;
+    int64_t created_ms;
+    int64_t last_seen_ms;
+    int64_t idle_ttl_ms;
+    int64_t max_ttl_ms;
+    struct text from;            /* the id that it had */
+    struct text from_token_hash; /* or absent: no token led there */
+    int64_t grace_ms;            /* how long they lead on; 0: not at all */
 };
 struct subject_list {
     struct text subject;
@@ -380,7 +397,9 @@ struct nothing {
   X(TRANSACTION,      transaction,      transaction,      false) \
   X(TICK,             tick,             tick,             false) /* time has passed: do what is due */ \
   X(FENCE_STEP,       fence_step,       fence_step,       false) /* a restore lifts the fence */ \
-  X(TOTALS,           nothing,          totals,           true)  /* counts for /v1/status and /metrics */
+  X(TOTALS,           nothing,          totals,           true)  /* counts for /v1/status and /metrics */ \
+  X(SESSION_PACK,     session_rotate,   session_pack,     true)  /* what would arrive, were it rotated */ \
+  X(SESSION_ARRIVE,   session_arrive,   session_arrive,   false)
 /* clang-format on */
 
 #define COMMAND_AS_ENUM(kind, type, member, reads) COMMAND_##kind,

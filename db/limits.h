@@ -86,7 +86,7 @@ enum {
     PEER_NAME_FRESH_MS = 30000, /* how long a looked-up host name is used */
     PEER_SECRET_BYTES_MIN = 16,
     PEER_SECRET_BYTES_MAX = 1024,
-    CONTROL_FRAME_BYTES_MAX = 1024 * 1024,
+    CONTROL_FRAME_BYTES_MAX = BODY_BYTES_MAX + 64 * 1024,
     CONTROL_CONNECTIONS_MAX = 64,
     CONTROL_MS = 10000, /* for each frame of a control connection */
 

@@ -41,7 +41,14 @@ RECORD(session_patch, TEXT_OF(session_patch, id), TEXT_OF(session_patch, data_pa
        INT(session_patch, max_ttl_ms), NEST(session_patch, condition, condition));
 RECORD(session_rotate, TEXT_OF(session_rotate, id), TEXT_OF(session_rotate, new_random),
        TEXT_OF(session_rotate, new_token_hash), TEXT_OF(session_rotate, subject),
-       TEXT_OF(session_rotate, subject_tag), INT(session_rotate, grace_ms));
+       TEXT_OF(session_rotate, subject_tag), INT(session_rotate, grace_ms),
+       INT(session_rotate, departs_at));
+RECORD(session_arrive, TEXT_OF(session_arrive, id), TEXT_OF(session_arrive, token_hash),
+       TEXT_OF(session_arrive, subject), TEXT_OF(session_arrive, data),
+       INT(session_arrive, version), INT(session_arrive, created_ms),
+       INT(session_arrive, last_seen_ms), INT(session_arrive, idle_ttl_ms),
+       INT(session_arrive, max_ttl_ms), TEXT_OF(session_arrive, from),
+       TEXT_OF(session_arrive, from_token_hash), INT(session_arrive, grace_ms));
 RECORD(subject_list, TEXT_OF(subject_list, subject), NEST(subject_list, page, page));
 RECORD(subject_revoke, TEXT_OF(subject_revoke, subject), TEXT_OF(subject_revoke, except));
 RECORD(lease_acquire, TEXT_OF(lease_acquire, name), TEXT_OF(lease_acquire, lease),
@@ -166,7 +173,7 @@ RECORD(outcomes, WHOLE_LIST(int64));
 RECORD(results, WHOLE_RESULTS);
 RECORD_OF(result_head, struct result, NEST(result, stamp, stamp), INT(result, version),
           INT(result, count), INT(result, retry_after_ms), INT(result, reason),
-          TEXT_OF(result, reason_text), TEXT_OF(result, field));
+          TEXT_OF(result, reason_text), TEXT_OF(result, field), TEXT_OF(result, moved));
 
 const struct record *const codec_idempotency = &idempotency_key_record;
 const struct record *const codec_stamp = &stamp_record;
@@ -202,6 +209,7 @@ const struct record *result_record(enum result_shape shape)
         [SHAPE_RESULTS] = &results_record,
         [SHAPE_TRANSACTION_FAILURE] = &transaction_failure_record,
         [SHAPE_TOTALS] = &totals_view_record,
+        [SHAPE_PARCEL] = &session_arrive_record,
     };
     return TABLE[shape];
 }

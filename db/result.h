@@ -215,6 +215,7 @@ enum result_shape {
     SHAPE_RESULTS,
     SHAPE_TRANSACTION_FAILURE,
     SHAPE_TOTALS,
+    SHAPE_PARCEL, /* a session on its way to another partition */
     SHAPE_COUNT
 };
 
@@ -231,6 +232,7 @@ struct result {
     int64_t reason;          /* enum end_reason: of a 410 */
     struct text reason_text; /* what an operator said on breaking the lock; or absent */
     struct text field;       /* the name or field an error is about, or absent */
+    struct text moved; /* of a 410: the id, on another partition, that it leads on to; or absent */
     union {
         struct session_view session;
         struct session_page sessions;
@@ -250,6 +252,7 @@ struct result {
         struct results results;
         struct transaction_failure failure;
         struct totals_view totals;
+        struct session_arrive parcel;
     };
 };
 

@@ -119,7 +119,8 @@ void session_follow(struct txn *txn, enum session_columns columns, struct sessio
     }
 }
 
-bool session_refuse_ended(struct txn *txn, const struct session_row *row, struct result *result)
+bool session_refuse_ended(struct txn *txn, struct text id, const struct session_row *row,
+                          struct result *result)
 {
     enum end_reason reason = session_end_reason(row, txn->now.now_ms);
     if (reason == REASON_NONE) {
@@ -127,6 +128,10 @@ bool session_refuse_ended(struct txn *txn, const struct session_row *row, struct
     }
     result->status = STATUS_SESSION_ENDED;
     result->reason = reason;
+    if (session_leads_on(row, txn->now.now_ms) && text_equal(row->id, id) &&
+        !text_equal(text_routing_key(row->successor), text_routing_key(id))) {
+        result->moved = row->successor;
+    }
     return true;
 }
 
@@ -138,7 +143,7 @@ bool session_find_live(struct txn *txn, struct text id, enum session_columns col
         return false;
     }
     session_follow(txn, columns, ret);
-    return !session_refuse_ended(txn, ret, result);
+    return !session_refuse_ended(txn, id, ret, result);
 }
 
 bool session_next_of_subject(struct txn *txn, struct text subject, enum session_columns columns,
@@ -290,6 +295,29 @@ void session_give_way(struct txn *txn, const struct session_row *row,
     txn_due_wall(txn, sweep_ms);
     hand_over_leases(txn, row->id, successor->id);
     tell(txn, row->id);
+}
+
+void session_insert_rotated(struct txn *txn, const struct session_row *row,
+                            const struct session_row *successor, int64_t grace_ms)
+{
+    static const char INSERT[] =
+        "INSERT OR REPLACE INTO sessions (id, token_hash, version, created_ms, last_seen_ms,"
+        " idle_ttl_ms, max_ttl_ms, ended, successor, grace_until_ms, sweep_ms)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)";
+    int64_t grace_until_ms = txn->now.now_ms + grace_ms;
+    QUERY(q, txn->sql, INSERT);
+    bind_text(&q, row->id);
+    bind_blob(&q, row->token_hash);
+    bind_int(&q, row->version);
+    bind_int(&q, row->created_ms);
+    bind_int(&q, row->last_seen_ms);
+    bind_int(&q, row->idle_ttl_ms);
+    bind_int(&q, row->max_ttl_ms);
+    bind_int(&q, REASON_ROTATED);
+    bind_text(&q, successor->id);
+    bind_int(&q, grace_until_ms);
+    query_run(&q);
+    txn_due_wall(txn, grace_until_ms);
 }
 
 static void delete_row(struct txn *txn, const struct session_row *row)

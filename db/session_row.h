@@ -42,13 +42,15 @@ void session_view_of(const struct session_row *row, struct session_view *ret);
 /* The row of that id, alive or a tombstone. False when there is none, or its tombstone's time is over. */
 bool session_load(struct txn *txn, struct text id, enum session_columns columns,
                   struct session_row *ret);
-/* Goes on to the successor while the row leads on, through at most ROTATION_CHAIN_MAX rotations. */
+/* Goes on to the successor while the row leads on and it is here, through at most ROTATION_CHAIN_MAX rotations. */
 void session_follow(struct txn *txn, enum session_columns columns, struct session_row *row);
 /* Loads and follows. False, with the refusal in the result, unless a live session is found. */
 bool session_find_live(struct txn *txn, struct text id, enum session_columns columns,
                        struct session_row *ret, struct result *result);
-/* 410 with the reason, if the session has ended. */
-bool session_refuse_ended(struct txn *txn, const struct session_row *row, struct result *result);
+/* 410 with the reason, if the session has ended; and with where to ask, if what was asked for, `id`, leads on to another
+   partition. Through no more than one: the partition there knows the row that left here, and no row before it. */
+bool session_refuse_ended(struct txn *txn, struct text id, const struct session_row *row,
+                          struct result *result);
 /* The live rows of a subject, oldest first, those time has ended but nobody swept among them: the one behind `row`
    (zeroed at first). False at the end. */
 bool session_next_of_subject(struct txn *txn, struct text subject, enum session_columns columns,
@@ -64,9 +66,13 @@ void session_update(struct txn *txn, struct session_row *row);
 void session_renew(struct txn *txn, struct session_row *row);
 /* Ends a live row for any reason but rotation. */
 void session_end(struct txn *txn, const struct session_row *row, enum end_reason reason);
-/* Ends a live row in favour of a successor, which must have been inserted. */
+/* Ends a live row in favour of a successor, which must have been inserted, here or on another partition. */
 void session_give_way(struct txn *txn, const struct session_row *row,
                       const struct session_row *successor, int64_t grace_ms);
+/* Adds a row that was rotated on another partition in favour of `successor`, so that its id and token lead on here as they
+   did there. */
+void session_insert_rotated(struct txn *txn, const struct session_row *row,
+                            const struct session_row *successor, int64_t grace_ms);
 /* Deletes the row of that id whose tombstone's time is over, if there is one that no sweep has met yet. */
 void session_forget(struct txn *txn, struct text id);
 /* Looks after a row whose sweep_ms has come: ends it, forgets it, or moves its sweep_ms on. */

@@ -63,7 +63,7 @@ static bool resolve(struct txn *txn, const struct session_resolve *command, stru
 {
     bool known = session_load(txn, command->id, WITH_DATA, row);
     if (known && !session_leads_on(row, txn->now.now_ms) &&
-        session_refuse_ended(txn, row, result)) {
+        session_refuse_ended(txn, command->id, row, result)) {
         return false;
     }
     if (!known || !hash_equal(row->token_hash, command->token_hash)) {
@@ -71,7 +71,7 @@ static bool resolve(struct txn *txn, const struct session_resolve *command, stru
         return false;
     }
     session_follow(txn, WITH_DATA, row);
-    return !session_refuse_ended(txn, row, result);
+    return !session_refuse_ended(txn, command->id, row, result);
 }
 
 void session_lookup(struct txn *txn, const struct session_resolve *command, struct result *result)
@@ -192,7 +192,9 @@ void session_delete(struct txn *txn, const struct session_key *command, struct r
 {
     struct session_row row;
     if (!session_find_live(txn, command->id, WITHOUT_DATA, &row, result)) {
-        *result = (struct result){.status = STATUS_OK, .stamp = result->stamp};
+        if (!text_given(result->moved)) {
+            *result = (struct result){.status = STATUS_OK, .stamp = result->stamp};
+        }
         return;
     }
     if (txn_check(&command->condition, true, row.version, result) == STATUS_OK) {
@@ -200,7 +202,13 @@ void session_delete(struct txn *txn, const struct session_key *command, struct r
     }
 }
 
-/* ---- rotating ----------------------------------------------------------------------------------------------------- */
+/*
+ * ---- rotating ----------------------------------------------------------------------------------------------------
+ *
+ * A new subject may take a session to another partition, with which this one has no transaction in common. Then it is
+ * PACKed here, ARRIVEs there, and only then is rotated here, if it is still what was packed. Nobody has the new token
+ * before the last step; what arrived for nothing is deleted there, or, at worst, ends there by time.
+ */
 
 static bool successor_of(struct txn *txn, const struct session_rotate *command,
                          const struct session_row *row, struct session_row *ret,
@@ -224,6 +232,53 @@ static bool successor_of(struct txn *txn, const struct session_rotate *command,
     return true;
 }
 
+void session_pack(struct txn *txn, const struct session_rotate *command, struct result *result)
+{
+    struct session_row row, successor;
+    if (!session_find_live(txn, command->id, WITH_DATA, &row, result) ||
+        !successor_of(txn, command, &row, &successor, result)) {
+        return;
+    }
+    result->version = row.version;
+    result->shape = SHAPE_PARCEL;
+    result->parcel = (struct session_arrive){.id = successor.id,
+                                             .token_hash = successor.token_hash,
+                                             .subject = successor.subject,
+                                             .data = successor.data,
+                                             .version = successor.version,
+                                             .created_ms = successor.created_ms,
+                                             .last_seen_ms = successor.last_seen_ms,
+                                             .idle_ttl_ms = successor.idle_ttl_ms,
+                                             .max_ttl_ms = successor.max_ttl_ms,
+                                             .from = row.id,
+                                             .from_token_hash = row.token_hash,
+                                             .grace_ms = command->grace_ms};
+}
+
+void session_arrive(struct txn *txn, const struct session_arrive *command, struct result *result)
+{
+    struct session_row row = {.id = command->id,
+                              .token_hash = command->token_hash,
+                              .subject = command->subject,
+                              .data = command->data,
+                              .version = command->version,
+                              .created_ms = command->created_ms,
+                              .last_seen_ms = command->last_seen_ms,
+                              .idle_ttl_ms = command->idle_ttl_ms,
+                              .max_ttl_ms = command->max_ttl_ms};
+    if (!session_insert(txn, &row)) {
+        result->status = STATUS_INTERNAL;
+        return;
+    }
+    if (command->grace_ms > 0) {
+        struct session_row from = row;
+        from.id = command->from;
+        from.token_hash = command->from_token_hash;
+        session_insert_rotated(txn, &from, &row, command->grace_ms);
+    }
+    answer(result, &row);
+}
+
 void session_rotate(struct txn *txn, const struct session_rotate *command, struct result *result)
 {
     struct session_row row, successor;
@@ -231,7 +286,13 @@ void session_rotate(struct txn *txn, const struct session_rotate *command, struc
         !successor_of(txn, command, &row, &successor, result)) {
         return;
     }
-    if (!session_insert(txn, &successor)) {
+    if (command->departs_at != ABSENT) {
+        if (command->departs_at != row.version) {
+            result->status =
+                STATUS_OVERLOADED; /* of those that an idempotency record does not keep */
+            return;
+        }
+    } else if (!session_insert(txn, &successor)) {
         result->status = STATUS_INTERNAL; /* the same 128 random bits twice: ask again */
         return;
     }

@@ -312,7 +312,8 @@ static enum status parse_rotate(struct exchange *x)
     struct session_rotate rotate = {.id = x->params[0],
                                     .grace_ms =
                                         field_int(&fields, "grace_ms", 0, ROTATE_GRACE_MS_MAX, 0),
-                                    .subject = field_name(&fields, "subject", false)};
+                                    .subject = field_name(&fields, "subject", false),
+                                    .departs_at = ABSENT};
     enum status status = fields_end(&fields);
     if (status != STATUS_OK) {
         return status;

@@ -6,6 +6,7 @@
 #include "service/cluster/cluster.h"
 #include "service/forwarding.h"
 #include "service/gathering.h"
+#include "service/moving.h"
 
 #include <assert.h>
 #include <poll.h>
@@ -128,14 +129,17 @@ static void elsewhere(struct call *call)
     call->state = CALL_ANSWERED;
 }
 
+void call_job(struct call *call, const struct command *command, struct result *result)
+{
+    call->job = (struct job){
+        .command = command, .arena = &call->arena, .result = result, .done = committed};
+    call->state = CALL_COMMITTING;
+}
+
 /* Hands the command to the committer. False when the call is to be answered at once. */
 static bool commit(struct call *call)
 {
-    call->job = (struct job){.command = &call->x.command,
-                             .arena = &call->arena,
-                             .result = &call->x.result,
-                             .done = committed};
-    call->state = CALL_COMMITTING;
+    call_job(call, &call->x.command, &call->x.result);
     enum status status = partition_submit(call->partition, &call->job);
     if (status == STATUS_OK) {
         return true;
@@ -207,6 +211,40 @@ static bool read_state(struct call *call)
     return call->x.result.status != STATUS_NOT_OWNER;
 }
 
+void call_begin_again(struct call *call)
+{
+    inflight_remove(call->engine->inflight, call->inflight);
+    call->inflight = NULL;
+    call->state = CALL_STEPPING;
+    call_begin(call);
+}
+
+void call_follow(struct call *call, struct text routing_key)
+{
+    call->moved_to = arena_copy(&call->arena, routing_key);
+    call_begin_again(call);
+}
+
+/* Whether the session that was asked for has moved to another partition, where the call goes on: from here, or from the
+   member that forwarded it. */
+static bool follows(struct call *call)
+{
+    struct text moved = call->x.result.moved;
+    if (call->x.result.status != STATUS_SESSION_ENDED || !text_given(moved) ||
+        call->engine->cluster == NULL) {
+        return false;
+    }
+    struct text key = text_routing_key(moved);
+    if (!call->forwarded) {
+        call_follow(call, key);
+        return true;
+    }
+    exchange_header(&call->x, "Ringhold-Routing-Key", arena_copy(&call->arena, key));
+    exchange_problem(&call->x, STATUS_NOT_OWNER);
+    answered(call);
+    return true;
+}
+
 static void step(struct call *call, enum next next)
 {
     while (true) {
@@ -216,6 +254,9 @@ static void step(struct call *call, enum next next)
             take_ticket(call);
             if (!read_state(call)) {
                 elsewhere(call);
+                return;
+            }
+            if (follows(call)) {
                 return;
             }
             next = exchange_continue(&call->x);
@@ -253,6 +294,11 @@ static bool note_inflight(struct call *call)
 static void place(struct call *call)
 {
     struct exchange *x = &call->x;
+    if (text_given(call->moved_to)) {
+        x->routing_key = call->moved_to;
+    } else if (text_given(x->request.routing_key)) {
+        x->routing_key = x->request.routing_key; /* the member that forwards it knows of a move */
+    }
     call->partition = partitions_find(&call->engine->partitions, x->routing_key);
     int64_t asked;
     if (call->forwarded && !text_given(x->routing_key) &&
@@ -274,18 +320,11 @@ static void note_member(struct call *call)
     struct text token = request->header(request->source, "Ringhold-Forwarded");
     struct text known = cluster_forward_token(call->engine->cluster);
     call->forwarded = text_given(token) && digest_equal(token, known);
+    if (call->forwarded) {
+        atomic_store_explicit(&call->engine->asked_us, call->begun_us, memory_order_relaxed);
+    }
     request->routing_key =
         call->forwarded ? request->header(request->source, "Ringhold-Routing-Key") : TEXT_ABSENT;
-}
-
-/* A session's new subject would take it to another partition, and two partitions have no transaction in common. */
-static bool crosses(const struct call *call)
-{
-    const struct command *command = &call->x.command;
-    const struct partitions *partitions = &call->engine->partitions;
-    return command->kind == COMMAND_SESSION_ROTATE &&
-           text_given(command->session_rotate.subject_tag) &&
-           partitions_find(partitions, command->session_rotate.subject_tag) != call->partition;
 }
 
 void call_begin(struct call *call)
@@ -296,11 +335,7 @@ void call_begin(struct call *call)
     enum status status = exchange_prepare(x);
     place(call);
     if (status == STATUS_OK && call->engine->cluster != NULL && asks_partition(call)) {
-        if (crosses(call)) {
-            status = exchange_refuse(x, STATUS_CROSS_PARTITION, "subject",
-                                     "The sessions of that subject live on another partition: "
-                                     "create one for it with POST instead.");
-        } else if (gather_wanted(x) && !call->forwarded) {
+        if (gather_wanted(x) && !call->forwarded) {
             gathering_begin(call);
             return;
         } else if (!partition_serves(call->partition)) {
@@ -308,9 +343,16 @@ void call_begin(struct call *call)
             return;
         }
     }
+    if (status == STATUS_OK && moving_hold(call)) {
+        return;
+    }
     enum next next = status == STATUS_OK ? exchange_begin(x) : exchange_problem(x, status);
     if (next == NEXT_COMMIT && !note_inflight(call)) {
         next = exchange_problem(x, STATUS_IDEMPOTENCY_IN_FLIGHT);
+    }
+    if (next == NEXT_COMMIT && moving_wanted(call)) {
+        moving_begin(call);
+        return;
     }
     step(call, next);
 }
@@ -333,6 +375,15 @@ void call_start(struct call *call)
     call_begin(call);
 }
 
+void call_look_at_result(struct call *call)
+{
+    if (call->x.result.status == STATUS_NOT_OWNER) {
+        elsewhere(call);
+    } else if (!follows(call)) {
+        step(call, exchange_continue(&call->x));
+    }
+}
+
 /* What woke a parked call, as its handler must see it. */
 static enum wake reason_to_wake(struct call *call)
 {
@@ -353,13 +404,18 @@ void call_go_on(struct call *call)
         forwarding_go_on(call);
         return;
     }
+    if (call->held) {
+        call->held = false;
+        call_begin(call);
+        return;
+    }
     call->x.now = partition_now(call->partition);
-    if (before == CALL_COMMITTING && call->x.result.status == STATUS_NOT_OWNER) {
-        elsewhere(call);
+    if (call->moving != NULL) {
+        moving_go_on(call);
         return;
     }
     if (before == CALL_COMMITTING) {
-        step(call, exchange_continue(&call->x));
+        call_look_at_result(call);
         return;
     }
     assert(before == CALL_PARKED);

@@ -28,9 +28,11 @@ struct engine {
     struct clock *clock; /* of parked requests, and of requests whose partition is not known yet */
     struct partitions partitions;
     struct parked *parked;
-    struct inflight *inflight;
-    struct cluster *cluster; /* NULL: alone */
-    atomic_bool draining;    /* nothing parks any more */
+    struct inflight *inflight; /* Idempotency-Keys */
+    struct inflight *moves;    /* ids of sessions on their way to another partition */
+    struct cluster *cluster;   /* NULL: alone */
+    atomic_bool draining;      /* nothing parks any more */
+    _Atomic int64_t asked_us;  /* when a member last forwarded something here; monotonic */
 };
 
 enum call_state { CALL_READING, CALL_STEPPING, CALL_COMMITTING, CALL_PARKED, CALL_ANSWERED };
@@ -44,8 +46,12 @@ struct call {
     struct gather *gather;         /* of a list over all partitions */
     unsigned gathered;             /* partitions that are in it */
     struct forwarding *forwarding; /* once another member is asked */
-    bool forwarded;                /* a member asks: who does not own the partition says so */
-    struct text request_id;        /* once it was asked for */
+    struct moving *moving;         /* of a session, to another partition */
+    bool held;                     /* parked until the session has moved */
+    int holds;                     /* how often that was */
+    struct text moved_to;   /* the routing key where what it is for has moved to; or absent */
+    bool forwarded;         /* a member asks: who does not own the partition says so */
+    struct text request_id; /* once it was asked for */
     int socket;
 
     enum call_state state;
@@ -92,6 +98,14 @@ bool call_hung_up(const struct call *call);
 
 /* Begins, or begins anew: nothing of it has been carried out. Once its partition is known. */
 void call_begin(struct call *call);
+/* The same, for a call that had begun here. */
+void call_begin_again(struct call *call);
+/* What it is for has moved to that routing key, which is copied: begins again, there. */
+void call_follow(struct call *call, struct text routing_key);
+/* Makes call->job of them, and the call COMMITTING: once the job is done, call_go_on. */
+void call_job(struct call *call, const struct command *command, struct result *result);
+/* The result of its command is there: goes on. */
+void call_look_at_result(struct call *call);
 
 /* Adds bytes to the body. Past the limit they are dropped, and the call will be refused. */
 void call_body(struct call *call, const char *bytes, size_t len);

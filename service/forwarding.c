@@ -121,18 +121,41 @@ static bool wait_for_answer(struct call *call)
     return true;
 }
 
-/* Parks the call. False when it must go on at once. */
-static bool park_until(struct call *call, int64_t wait_ms)
+/* Parks the call, whose ticket was taken. Unless it is PARKED, it must go on at once. */
+static enum parking park_until(struct call *call, int64_t wait_ms)
 {
     struct topic topic = topic_of(call->forwarding);
     int64_t deadline_ms = clock_now(call->engine->clock).lease_now_ms + wait_ms;
     call->state = CALL_PARKED;
-    if (parked_add(call->engine->parked, &call->parked, &topic, call->ticket, deadline_ms,
-                   call->socket) == PARKED) {
-        return true;
+    enum parking parking = parked_add(call->engine->parked, &call->parked, &topic, call->ticket,
+                                      deadline_ms, call->socket);
+    if (parking != PARKED) {
+        call->state = CALL_STEPPING;
     }
-    call->state = CALL_STEPPING;
-    return false;
+    return parking;
+}
+
+/*
+ * Parks a call that is SENT, until its answer is there or its client has gone; for only while it is parked is that
+ * noticed. So one that was woken by what is none of its concern, as everybody is when leading goes elsewhere, is parked
+ * again. False: it is to go on, the answer is there, or there is no use or no room for parking.
+ */
+static bool park_sent(struct call *call)
+{
+    struct forwarding *forwarding = call->forwarding;
+    struct topic topic = topic_of(forwarding);
+    enum parking parking = PARK_LOOK_AGAIN;
+    while (parking == PARK_LOOK_AGAIN) {
+        call->ticket = parked_ticket(call->engine->parked, &topic);
+        if (atomic_load(&forwarding->meeting) != MEET_NOBODY || forwarding->cancelled ||
+            call_hung_up(call)) {
+            return false;
+        }
+        /* The proxy ends it in time; the deadline is there for when it does not. */
+        int64_t left_us = forwarding->forward.deadline_us - clock_monotonic_us();
+        parking = park_until(call, (left_us < 0 ? 0 : left_us / 1000) + ANSWER_MS_MAX);
+    }
+    return parking == PARKED;
 }
 
 static void pause_call(struct call *call)
@@ -141,9 +164,9 @@ static void pause_call(struct call *call)
     struct topic topic = topic_of(forwarding);
     forwarding->sent = false;
     call->ticket = parked_ticket(call->engine->parked, &topic);
-    bool over =
-        clock_monotonic_us() > forwarding->give_up_us || call->gone || call->engine->draining;
-    if (over || !park_until(call, PAUSE_MS)) {
+    bool over = clock_monotonic_us() > forwarding->give_up_us || call_hung_up(call) ||
+                call->engine->draining;
+    if (over || park_until(call, PAUSE_MS) != PARKED) {
         call_end_with(call, call->engine->draining ? STATUS_DRAINING : STATUS_NO_LEADER);
     }
 }
@@ -184,7 +207,6 @@ static const char *method_name(enum method method)
 static void send_it(struct call *call)
 {
     struct forwarding *forwarding = call->forwarding;
-    struct topic topic = topic_of(forwarding);
     const struct exchange *x = &call->x;
     int64_t answer_ms = x->wait_ms + ANSWER_MS_MAX;
     forwarding->forward = (struct forward){.base = forwarding->owner.url,
@@ -198,9 +220,8 @@ static void send_it(struct call *call)
                                            .done = on_answer};
     forwarding->sent = true;
     atomic_store(&forwarding->meeting, MEET_NOBODY);
-    call->ticket = parked_ticket(call->engine->parked, &topic);
     proxy_submit(cluster_proxy(call->engine->cluster), &forwarding->forward);
-    if (!park_until(call, answer_ms * 2)) {
+    if (!park_sent(call)) {
         forwarding_go_on(call);
     }
 }
@@ -213,7 +234,11 @@ static void look_at_outcome(struct call *call)
     const struct proxy_answer *answer = &forwarding->forward.answer;
     switch (forwarding->forward.outcome) {
     case FORWARD_ANSWERED:
-        if (answer->status == status_info(STATUS_NOT_OWNER)->http) {
+        if (answer->status == status_info(STATUS_NOT_OWNER)->http &&
+            text_given(answered_field(answer, "Ringhold-Routing-Key"))) {
+            call->forwarding = NULL;
+            call_follow(call, answered_field(answer, "Ringhold-Routing-Key"));
+        } else if (answer->status == status_info(STATUS_NOT_OWNER)->http) {
             cluster_hint(call->engine->cluster, call->x.partition,
                          answered_field(answer, "Ringhold-Owner"));
             again(call);
@@ -243,6 +268,10 @@ static void look_at_outcome(struct call *call)
 static void again(struct call *call)
 {
     struct forwarding *forwarding = call->forwarding;
+    if (call->gone) { /* nothing has been carried out, and a call without a connection cannot park */
+        call_end_with(call, STATUS_NO_LEADER);
+        return;
+    }
     if (partition_serves(call->partition)) { /* an election has made us the owner meanwhile */
         call->forwarding = NULL;
         call->state = CALL_STEPPING;
@@ -265,6 +294,9 @@ void forwarding_go_on(struct call *call)
     struct forwarding *forwarding = call->forwarding;
     if (!forwarding->sent) {
         again(call);
+        return;
+    }
+    if (park_sent(call)) {
         return;
     }
     /* Nobody to tell the answer to, or nobody who waits for long: the owner's side is told so. */

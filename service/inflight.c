@@ -10,14 +10,14 @@ struct inflight {
 };
 
 struct inflight_note {
-    struct text key_hash; /* its bytes follow */
+    struct text key; /* its bytes follow */
     char bytes[];
 };
 
 static int compare(const void *a, const void *b)
 {
     const struct inflight_note *one = a, *other = b;
-    return text_compare(one->key_hash, other->key_hash);
+    return text_compare(one->key, other->key);
 }
 
 struct inflight *inflight_make(void)
@@ -38,19 +38,19 @@ void inflight_free(struct inflight *inflight)
     }
 }
 
-static struct inflight_note *make_note(struct text key_hash)
+static struct inflight_note *make_note(struct text key)
 {
-    struct inflight_note *note = malloc(sizeof *note + key_hash.len);
+    struct inflight_note *note = malloc(sizeof *note + key.len);
     if (note != NULL) {
-        memcpy(note->bytes, key_hash.at, key_hash.len);
-        note->key_hash = (struct text){note->bytes, key_hash.len};
+        memcpy(note->bytes, key.at, key.len);
+        note->key = (struct text){note->bytes, key.len};
     }
     return note;
 }
 
-bool inflight_add(struct inflight *inflight, struct text key_hash, struct inflight_note **ret)
+bool inflight_add(struct inflight *inflight, struct text key, struct inflight_note **ret)
 {
-    struct inflight_note *note = make_note(key_hash);
+    struct inflight_note *note = make_note(key);
     if (note == NULL) {
         *ret = NULL; /* without a note the second request runs, and finds the record of the first */
         return true;
@@ -64,6 +64,15 @@ bool inflight_add(struct inflight *inflight, struct text key_hash, struct inflig
     }
     *ret = noted ? note : NULL;
     return !there;
+}
+
+bool inflight_has(struct inflight *inflight, struct text key)
+{
+    const struct inflight_note wanted = {.key = key};
+    pthread_mutex_lock(&inflight->mu);
+    bool there = tfind(&wanted, &inflight->tree, compare) != NULL;
+    pthread_mutex_unlock(&inflight->mu);
+    return there;
 }
 
 void inflight_remove(struct inflight *inflight, struct inflight_note *note)

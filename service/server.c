@@ -27,6 +27,8 @@ enum {
     DRAIN_MS_MAX = 10000, /* how long requests that are not answered yet are waited for */
     ANSWERED_MS_MAX = 1000,
     HAND_OVER_MS_MAX = 3000, /* how long others may take to lead in our place */
+    UNASKED_MS = 200,        /* no member has asked for so long: all know that others lead */
+    UNASKED_MS_MAX = 2000,
     DRAIN_LOOK_MS = 5,
 };
 
@@ -204,6 +206,7 @@ static bool start_parts(struct server *server, char why[DATADIR_WHY_BYTES])
     clock_start(&server->clock, 0, 0);
     engine->clock = &server->clock;
     engine->inflight = inflight_make();
+    engine->moves = inflight_make();
     struct http_config http = {.loops = http_loops(server->config),
                                .connections_max = server->config->max_connections};
     if (!listen_open(server->config->listen.ip, server->config->listen.port, &http.listen_socket,
@@ -211,7 +214,7 @@ static bool start_parts(struct server *server, char why[DATADIR_WHY_BYTES])
         return false;
     }
     snprintf(why, DATADIR_WHY_BYTES, "out of memory");
-    if (engine->inflight == NULL ||
+    if (engine->inflight == NULL || engine->moves == NULL ||
         parked_start(&server->clock, (size_t)server->config->max_parked, call_woken,
                      &engine->parked) != STATUS_OK ||
         (clustered(server->config) && !start_cluster(server, why))) {
@@ -327,6 +330,17 @@ static void wait_until_answered(struct server *server, int64_t ms_max)
     }
 }
 
+/* Members that ask us yet would lose what they have just sent, when we stop, without knowing what became of it. */
+static void wait_until_unasked(struct server *server)
+{
+    int64_t begun_us = clock_monotonic_us(), now_us = begun_us;
+    while (now_us - atomic_load(&server->engine.asked_us) < UNASKED_MS * 1000 &&
+           now_us - begun_us < UNASKED_MS_MAX * 1000) {
+        wait_ms(DRAIN_LOOK_MS);
+        now_us = clock_monotonic_us();
+    }
+}
+
 static void drain(struct server *server)
 {
     atomic_store(&server->engine.draining, true);
@@ -334,6 +348,7 @@ static void drain(struct server *server)
     wait_ms(server->config->drain_ms);
     if (server->engine.cluster != NULL) {
         cluster_drain(server->engine.cluster, HAND_OVER_MS_MAX);
+        wait_until_unasked(server);
     }
     http_drain(server->http);
     parked_drain(server->engine.parked);
@@ -352,6 +367,7 @@ static void stop(struct server *server, bool clean)
     partition_close(&server->partition);
     partition_unmake(&server->partition);
     inflight_free(server->engine.inflight);
+    inflight_free(server->engine.moves);
     datadir_close(server->datadir, clean);
 }
 

@@ -7,6 +7,7 @@ enum {
     HEAD_BYTES = 2,
     REPORT_HEAD_BYTES = HEAD_BYTES + 8 + 4,
     GROUP_BYTES = 4 + 1 + 1 + 8 * SLOTS_MAX, /* unused places are zero */
+    COMMAND_HEAD_BYTES = HEAD_BYTES + 4,
     ANSWER_HEAD_BYTES = HEAD_BYTES + 3 * 4
 };
 
@@ -63,10 +64,34 @@ static struct text encode_step(const struct step *step, struct arena *arena)
     return (struct text){(const char *)bytes, HEAD_BYTES + body.len};
 }
 
+static struct text encode_command(const struct ask_command *command, struct arena *arena)
+{
+    size_t len = COMMAND_HEAD_BYTES + command->bytes.len;
+    unsigned char *bytes = begin(arena, len, ASK_COMMAND);
+    if (bytes == NULL) {
+        return TEXT_ABSENT;
+    }
+    wire_put32(bytes + HEAD_BYTES, command->partition);
+    memcpy(bytes + COMMAND_HEAD_BYTES, command->bytes.at, command->bytes.len);
+    return (struct text){(const char *)bytes, len};
+}
+
 struct text ask_encode(const struct ask *ask, struct arena *arena)
 {
-    return ask->kind == ASK_STEP ? encode_step(&ask->step, arena)
-                                 : encode_report(&ask->report, arena);
+    return ask->kind == ASK_STEP      ? encode_step(&ask->step, arena)
+           : ask->kind == ASK_COMMAND ? encode_command(&ask->command, arena)
+                                      : encode_report(&ask->report, arena);
+}
+
+static bool decode_command(struct text bytes, struct ask_command *ret)
+{
+    if (bytes.len <= COMMAND_HEAD_BYTES) {
+        return false;
+    }
+    ret->partition = wire_get32((const unsigned char *)bytes.at + HEAD_BYTES);
+    ret->bytes =
+        (struct text){bytes.at + COMMAND_HEAD_BYTES, bytes.len - (size_t)COMMAND_HEAD_BYTES};
+    return ret->partition < PARTITIONS_MAX;
 }
 
 static bool get_group(const unsigned char *at, struct report_group *ret)
@@ -109,6 +134,9 @@ bool ask_decode(struct text bytes, struct arena *arena, struct ask *ret)
         ret->kind = ASK_STEP;
         return step_decode((struct text){bytes.at + HEAD_BYTES, bytes.len - HEAD_BYTES},
                            &ret->step);
+    case ASK_COMMAND:
+        ret->kind = ASK_COMMAND;
+        return decode_command(bytes, &ret->command);
     case ASK_REPORT:
         ret->kind = ASK_REPORT;
         return decode_report(bytes, arena, &ret->report);

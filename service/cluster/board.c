@@ -85,24 +85,53 @@ static bool load(struct board *board)
 
 /* ---- as the replica sees it --------------------------------------------------------------------------------------- */
 
-/* Nothing is changed when it does not fit: the same on every member. */
-static void take_entry(struct board *board, struct text entry)
+/* The table after an entry, NULL when there is none yet; it is the next one when the step fits, else as it was: the same
+   on every member. False when memory ran out. */
+static bool take_entry(struct board *board, struct text entry, struct table **ret)
 {
     struct arena arena = ARENA_EMPTY;
     struct text body = {entry.at + 1, entry.len - 1};
+    const struct table *before = board->table;
     struct step step;
     board->refusal = "The entry is none of a table.";
-    if (entry.at[0] == ENTRY_TABLE && board->table == NULL) {
-        const struct table *table = table_decode(body, &arena);
-        board->table = table == NULL ? NULL : malloc(sizeof *table);
-        if (board->table != NULL) {
-            *board->table = *table;
-            board->refusal = NULL;
-        }
-    } else if (entry.at[0] == ENTRY_STEP && board->table != NULL && step_decode(body, &step)) {
-        board->refusal = placement_apply(board->table, &step);
+    if (entry.at[0] == ENTRY_TABLE && before == NULL) {
+        before = table_decode(body, &arena);
+        board->refusal = before == NULL ? board->refusal : NULL;
     }
+    struct table *after = before == NULL ? NULL : malloc(sizeof *after);
+    if (after != NULL) {
+        *after = *before;
+    }
+    if (after != NULL && entry.at[0] == ENTRY_STEP && step_decode(body, &step)) {
+        board->refusal = placement_apply(after, &step);
+    }
+    bool good = after != NULL || before == NULL;
     arena_free(&arena);
+    *ret = after;
+    return good;
+}
+
+/* What cannot be stored is not kept either: opened again, the replica gives the entry again. */
+static bool apply_locked(struct board *board, struct text entry, uint64_t index, uint64_t term)
+{
+    struct table *before = board->table, *after = before;
+    uint64_t index_before = board->index, term_before = board->term;
+    if (entry.len > 0 && !take_entry(board, entry, &after)) {
+        return false;
+    }
+    board->table = after;
+    board->index = index;
+    board->term = term;
+    bool stored = store_locked(board);
+    if (!stored) {
+        board->table = before;
+        board->index = index_before;
+        board->term = term_before;
+    }
+    if (before != after) {
+        free(stored ? before : after);
+    }
+    return stored;
 }
 
 static bool on_apply(void *context, struct text entry, uint64_t index, uint64_t term,
@@ -111,12 +140,7 @@ static bool on_apply(void *context, struct text entry, uint64_t index, uint64_t 
     struct board *board = context;
     (void)proposal;
     pthread_mutex_lock(&board->mu);
-    if (entry.len > 0) {
-        take_entry(board, entry);
-    }
-    board->index = index;
-    board->term = term;
-    bool stored = store_locked(board);
+    bool stored = apply_locked(board, entry, index, term);
     pthread_mutex_unlock(&board->mu);
     return stored;
 }

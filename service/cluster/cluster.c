@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-enum { DRAIN_LOOK_MS = 10, COUNCIL_GROUP = 0 };
+enum { COUNCIL_GROUP = 0 };
 
 bool cluster_split_peer(const char *peer, char ret_host[MEMBER_ADDRESS_BYTES_MAX + 1],
                         uint16_t *ret_port)
@@ -79,6 +79,85 @@ bool go_on_errand(struct cluster *cluster, void (*run)(struct errand *errand), c
     return errand.good;
 }
 
+/* ---- group 0 ------------------------------------------------------------------------------------------------------ */
+
+static void on_council_news(void *context, const struct replica_status *status)
+{
+    (void)context; /* each turn looks by itself */
+    (void)status;
+}
+
+static void on_council_stopped(void *context, const char *why)
+{
+    struct cluster *cluster = context;
+    LOG(LOG_ERROR, "council-stopped", LOG_STRING("why", why));
+    cluster->council_reopen_us = clock_monotonic_us() + CLUSTER_REOPEN_MS * 1000;
+}
+
+static bool open_council(struct cluster *cluster, char why[256])
+{
+    char dir[CLUSTER_PATH_BYTES + 16];
+    snprintf(dir, sizeof dir, "%s/log-0", cluster->data_dir);
+    if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
+        snprintf(why, 256, "cannot make %.180s: %s", dir, strerror(errno));
+        return false;
+    }
+    struct replica_config config = {.group = COUNCIL_GROUP,
+                                    .node = cluster->node,
+                                    .dir = dir,
+                                    .machine = board_machine(cluster->board),
+                                    .hooks = {on_council_news, on_council_stopped, cluster},
+                                    .founders = cluster->founds ? &cluster->node : NULL,
+                                    .founder_count = cluster->founds};
+    return replica_open(uvloop_uv(cluster->loop), cluster->transport, &config, &cluster->council,
+                        why);
+}
+
+static void close_transport(struct errand *errand);
+
+static void on_council_closed(void *context)
+{
+    struct cluster *cluster = context;
+    cluster->council = NULL;
+    cluster->council_closing = false;
+    if (cluster->seats_gone) {
+        close_transport(cluster->stop);
+    }
+}
+
+static void close_council(struct cluster *cluster)
+{
+    cluster->council_closing = true;
+    replica_close(cluster->council, on_council_closed, cluster);
+}
+
+static void reopen_council(struct cluster *cluster)
+{
+    char why[256] = "";
+    if (open_council(cluster, why)) {
+        cluster->council_reopen_us = 0;
+        LOG(LOG_INFO, "council-opened");
+    } else {
+        on_council_stopped(cluster, why);
+    }
+}
+
+/* Its replica is everybody's, and otherwise treated as those of partitions are. */
+static void settle_council(struct cluster *cluster)
+{
+    struct seat_state state = {.ours = true,
+                               .held = cluster->council != NULL,
+                               .closing = cluster->council_closing,
+                               .stopped = cluster->council_reopen_us != 0,
+                               .rested = clock_monotonic_us() >= cluster->council_reopen_us};
+    enum seat_move move = steering_seat(state);
+    if (move == SEAT_CLOSES) {
+        close_council(cluster);
+    } else if (move == SEAT_OPENS) {
+        reopen_council(cluster);
+    }
+}
+
 /* ---- turns -------------------------------------------------------------------------------------------------------- */
 
 static void meet_peers(struct cluster *cluster)
@@ -109,12 +188,15 @@ static void turn(struct cluster *cluster)
 {
     int64_t now_us = clock_monotonic_us();
     take_table(cluster);
+    settle_council(cluster);
     seats_settle(cluster);
     routes_follow(cluster);
-    steer_groups(cluster);
+    if (!cluster->draining) {
+        steer_groups(cluster);
+    }
     if (now_us - cluster->reported_us >= (int64_t)CLUSTER_REPORT_MS * 1000) {
         cluster->reported_us = now_us;
-        if (cluster->table.epoch != 0) {
+        if (cluster->table.epoch != 0 && !cluster->draining) {
             steer_report(cluster);
         }
         council_turn(cluster);
@@ -147,37 +229,6 @@ static void open_transport(struct errand *errand)
         snprintf(errand->why, CLUSTER_WHY_BYTES, "cannot listen on --peer: %.200s", why);
     }
     errand_over(errand, opened);
-}
-
-static void on_council_news(void *context, const struct replica_status *status)
-{
-    (void)context; /* each turn looks by itself */
-    (void)status;
-}
-
-static void on_council_stopped(void *context, const char *why)
-{
-    (void)context;
-    LOG(LOG_ERROR, "council-stopped", LOG_STRING("why", why));
-}
-
-static bool open_council(struct cluster *cluster, char why[256])
-{
-    char dir[CLUSTER_PATH_BYTES + 16];
-    snprintf(dir, sizeof dir, "%s/log-0", cluster->data_dir);
-    if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
-        snprintf(why, 256, "cannot make %.180s: %s", dir, strerror(errno));
-        return false;
-    }
-    struct replica_config config = {.group = COUNCIL_GROUP,
-                                    .node = cluster->node,
-                                    .dir = dir,
-                                    .machine = board_machine(cluster->board),
-                                    .hooks = {on_council_news, on_council_stopped, cluster},
-                                    .founders = cluster->founds ? &cluster->node : NULL,
-                                    .founder_count = cluster->founds};
-    return replica_open(uvloop_uv(cluster->loop), cluster->transport, &config, &cluster->council,
-                        why);
 }
 
 static void open_council_and_turn(struct errand *errand)
@@ -334,38 +385,6 @@ bool cluster_start(const struct config *config, const char *url, uint64_t node,
 
 /* ---- stopping ----------------------------------------------------------------------------------------------------- */
 
-static void on_given_up(void *context, bool moved)
-{
-    (void)context; /* the next look says whether it did */
-    (void)moved;
-}
-
-static void give_up_leading(struct errand *errand)
-{
-    struct cluster *cluster = errand->cluster;
-    for (unsigned i = 0; i < cluster->partitions.count; i++) {
-        struct seat *seat = &cluster->seats[i];
-        if (seat->hosted != NULL && !seat->closing && hosted_leads(seat->hosted) &&
-            !seat->changing) {
-            seat->changing = true; /* for good: nobody steers it from here any more */
-            replica_transfer(hosted_replica(seat->hosted), 0, on_given_up, NULL);
-        }
-    }
-    errand_over(errand, !seats_lead(cluster));
-}
-
-void cluster_drain(struct cluster *cluster, int64_t ms_max)
-{
-    char why[CLUSTER_WHY_BYTES];
-    bool over = false;
-    for (int64_t waited = 0; !over && waited < ms_max; waited += DRAIN_LOOK_MS) {
-        over = go_on_errand(cluster, give_up_leading, why);
-        if (!over) {
-            cluster_wait_ms(DRAIN_LOOK_MS);
-        }
-    }
-}
-
 static void on_transport_closed(void *context)
 {
     errand_over(context, true);
@@ -380,19 +399,14 @@ static void close_transport(struct errand *errand)
     transport_close(errand->cluster->transport, on_transport_closed, errand);
 }
 
-static void on_council_closed(void *context)
-{
-    close_transport(context);
-}
-
 static void on_seats_closed(struct cluster *cluster)
 {
-    struct errand *errand = cluster->stop;
+    cluster->seats_gone = true;
     if (cluster->council == NULL) {
-        close_transport(errand);
-        return;
+        close_transport(cluster->stop);
+    } else if (!cluster->council_closing) {
+        close_council(cluster);
     }
-    replica_close(cluster->council, on_council_closed, errand);
 }
 
 static void close_all(struct errand *errand)

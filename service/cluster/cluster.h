@@ -45,6 +45,13 @@ void cluster_stop(struct cluster *cluster);
 /* After cluster_stop, when nobody asks any more. NULL-safe. */
 void cluster_free(struct cluster *cluster);
 
+/*
+ * Has a command carried out at a partition by whichever member leads it, once, without looking further. OK, and done will
+ * be called, on the loop's thread: with the result, with NOT_OWNER when it was surely not carried out for want of a
+ * leader, or with OUTCOME_UNKNOWN. Else it will not. Any thread.
+ */
+MUST_CHECK enum status cluster_submit(struct cluster *cluster, int64_t partition, struct job *job);
+
 struct partitions cluster_partitions(struct cluster *cluster);
 struct proxy *cluster_proxy(struct cluster *cluster);
 /* The cluster's seed, with which every partition is made. */

@@ -5,6 +5,11 @@
 
 enum { MOVES_MAX = 8, MOVES_PER_MEMBER_MAX = 2 };
 
+struct replica_status council_status(const struct cluster *cluster)
+{
+    return cluster->council == NULL ? (struct replica_status){0} : replica_status(cluster->council);
+}
+
 /* ---- what members say --------------------------------------------------------------------------------------------- */
 
 static struct heard *heard_of(struct cluster *cluster, uint64_t member)
@@ -37,10 +42,19 @@ static void hear(struct cluster *cluster, uint64_t member, const struct report *
     for (size_t i = 0; groups != NULL && i < report->group_count; i++) {
         groups[i] = report->groups[i];
     }
-    heard->at_us = clock_monotonic_us();
+    heard->presence.heard_us = clock_monotonic_us();
     heard->report = *report;
     heard->report.groups = groups;
     heard->report.group_count = groups == NULL ? 0 : report->group_count;
+}
+
+/* A member that says itself that it goes is not taken for up because of what it reported a moment ago. */
+static void note_farewell(struct cluster *cluster, const struct step *step)
+{
+    struct heard *heard = step->kind == STEP_DOWN ? heard_of(cluster, step->member) : NULL;
+    if (heard != NULL) {
+        heard->presence.heard_us = 0;
+    }
 }
 
 /* ---- steps into group 0 ------------------------------------------------------------------------------------------- */
@@ -50,7 +64,7 @@ struct proposed {
     struct control *control; /* who asked, and waits; NULL: placement did */
 };
 
-static void answer(struct control *control, const struct answer *with)
+void council_answer(struct control *control, const struct answer *with)
 {
     struct arena arena = ARENA_EMPTY;
     struct text bytes = answer_encode(with, &arena);
@@ -67,19 +81,20 @@ static void answer_done(struct cluster *cluster, struct control *control)
     if (table != NULL && board_copy(cluster->board, table)) {
         with.table = table_encode(table, &arena);
     }
-    answer(control, &with);
+    council_answer(control, &with);
     arena_free(&arena);
 }
 
 /* Whoever leads group 0 takes it; the asker turns there. */
 static void answer_elsewhere(struct cluster *cluster, struct control *control)
 {
-    uint64_t leader = replica_leader(cluster->council);
+    uint64_t leader = council_status(cluster).leader;
     int place = leader == cluster->node ? -1 : table_find(&cluster->table, leader);
-    answer(control, &(struct answer){
-                        .kind = ANSWER_ELSEWHERE,
-                        .words = place < 0 ? TEXT_ABSENT
-                                           : text_of(cluster->table.members[place].facts.peer)});
+    council_answer(
+        control,
+        &(struct answer){.kind = ANSWER_ELSEWHERE,
+                         .words = place < 0 ? TEXT_ABSENT
+                                            : text_of(cluster->table.members[place].facts.peer)});
 }
 
 static void on_proposed(void *context, enum replica_outcome outcome)
@@ -92,8 +107,8 @@ static void on_proposed(void *context, enum replica_outcome outcome)
     } else if (outcome != REPLICA_COMMITTED) {
         answer_elsewhere(cluster, proposed->control);
     } else if (refusal != NULL) {
-        answer(proposed->control,
-               &(struct answer){.kind = ANSWER_REFUSED, .words = text_of(refusal)});
+        council_answer(proposed->control,
+                       &(struct answer){.kind = ANSWER_REFUSED, .words = text_of(refusal)});
     } else {
         answer_done(cluster, proposed->control);
     }
@@ -104,7 +119,7 @@ static void on_proposed(void *context, enum replica_outcome outcome)
 static bool propose(struct cluster *cluster, struct control *control, struct text entry)
 {
     struct proposed *proposed = malloc(sizeof *proposed);
-    if (proposed == NULL || !text_given(entry)) {
+    if (proposed == NULL || !text_given(entry) || cluster->council == NULL) {
         free(proposed);
         return false;
     }
@@ -134,7 +149,8 @@ static bool has_joined(const struct cluster *cluster, const struct step *step)
 static void take_step(struct cluster *cluster, struct control *control, struct step step)
 {
     step.epoch = cluster->table.epoch;
-    if (!replica_status(cluster->council).ready || cluster->table.epoch == 0) {
+    note_farewell(cluster, &step);
+    if (!council_status(cluster).ready || cluster->table.epoch == 0) {
         answer_elsewhere(cluster, control);
     } else if (has_joined(cluster, &step)) {
         answer_done(cluster, control);
@@ -151,6 +167,7 @@ void council_take(struct cluster *cluster, const struct ask *ask)
     }
     struct step step = ask->step;
     step.epoch = cluster->table.epoch;
+    note_farewell(cluster, &step);
     if (!cluster->proposing) {
         cluster->proposing = propose_step(cluster, NULL, &step);
     }
@@ -162,14 +179,16 @@ void council_serve(void *context, struct control *control, const struct control_
     struct arena arena = ARENA_EMPTY;
     struct ask ask;
     if (!ask_decode(request->body, &arena, &ask)) {
-        answer(control,
-               &(struct answer){.kind = ANSWER_REFUSED,
-                                .words = TEXT("This is nothing that this version knows.")});
+        council_answer(control,
+                       &(struct answer){.kind = ANSWER_REFUSED,
+                                        .words = TEXT("This is nothing that this version knows.")});
+    } else if (ask.kind == ASK_COMMAND) {
+        remote_serve(cluster, control, &ask.command);
     } else if (ask.kind == ASK_STEP) {
         take_step(cluster, control, ask.step);
     } else {
         hear(cluster, request->source, &ask.report);
-        answer(control, &(struct answer){.kind = ANSWER_DONE});
+        council_answer(control, &(struct answer){.kind = ANSWER_DONE});
     }
     arena_free(&arena);
 }
@@ -197,25 +216,24 @@ static void view_group(const struct cluster *cluster, uint64_t member, uint64_t 
 static void view_member(struct cluster *cluster, unsigned place, int64_t now_us,
                         struct placement_view *view)
 {
-    uint64_t id = cluster->table.members[place].id;
-    struct heard *heard = heard_of(cluster, id);
-    bool up = heard != NULL && heard->at_us != 0 &&
-              now_us - heard->at_us < (int64_t)CLUSTER_SILENT_MS * 1000;
+    const struct member *member = &cluster->table.members[place];
+    struct heard *heard = heard_of(cluster, member->id);
     if (heard == NULL) {
         return;
     }
-    if (up) {
+    switch (presence_judge(&heard->presence, now_us, CLUSTER_SILENT_MS, member->state,
+                           cluster->config.replace_after_ms)) {
+    case PRESENCE_UP:
         view->reachable |= members_one(place);
-        heard->down_us = 0;
         for (size_t i = 0; i < heard->report.group_count; i++) {
-            view_group(cluster, id, heard->report.epoch, &heard->report.groups[i], view);
+            view_group(cluster, member->id, heard->report.epoch, &heard->report.groups[i], view);
         }
         return;
-    }
-    heard->down_us = heard->down_us == 0 ? now_us : heard->down_us;
-    if (cluster->table.members[place].state == MEMBER_DOWN &&
-        now_us - heard->down_us > cluster->config.replace_after_ms * 1000) {
+    case PRESENCE_OVERDUE:
         view->overdue |= members_one(place);
+        return;
+    case PRESENCE_DOWN:
+        return;
     }
 }
 
@@ -252,7 +270,7 @@ static void found(struct cluster *cluster)
 
 void council_turn(struct cluster *cluster)
 {
-    bool leads = replica_status(cluster->council).ready;
+    bool leads = council_status(cluster).ready;
     int64_t now_us = clock_monotonic_us();
     cluster->leads_since_us = !leads                         ? 0
                               : cluster->leads_since_us == 0 ? now_us

@@ -69,10 +69,10 @@ static bool take_answer(struct cluster *cluster, struct text bytes, char *why)
                  "the member that was asked answers what is not understood");
     } else if (answer.kind == ANSWER_ELSEWHERE) {
         snprintf(why, CLUSTER_WHY_BYTES, "the cluster has no leader now");
-        if (answer.words.len > 0 && answer.words.len < sizeof cluster->join_peer) {
-            snprintf(cluster->join_peer, sizeof cluster->join_peer, "%.*s", (int)answer.words.len,
-                     answer.words.at);
-        }
+        /* Who knows of none is not asked for ever: without words, the member of --join is asked again. */
+        size_t len = answer.words.len < sizeof cluster->join_peer ? answer.words.len : 0;
+        snprintf(cluster->join_peer, sizeof cluster->join_peer, "%.*s", (int)len,
+                 len > 0 ? answer.words.at : "");
     } else if (answer.kind == ANSWER_REFUSED) {
         snprintf(why, CLUSTER_WHY_BYTES, "the cluster does not take it: %.*s",
                  (int)answer.words.len, answer.words.at);
@@ -99,6 +99,7 @@ static void on_join_answer(void *context, enum peer_verdict verdict, struct text
         snprintf(errand->why, CLUSTER_WHY_BYTES, "%.270s does not let this node in: %s",
                  errand->cluster->join_peer, peer_verdict_word(verdict));
         errand->cluster->refused = verdict == PEER_WRONG_SECRET;
+        errand->cluster->join_peer[0] = '\0';
         errand_over(errand, false);
         return;
     }

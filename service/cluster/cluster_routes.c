@@ -6,16 +6,17 @@
 /* What other threads may ask: a copy of the table, and who leads what as far as is known. */
 struct routes {
     struct table table;
-    uint64_t leaders
-        [PARTITIONS_MAX]; /* as heard: from our replicas, or from who was wrongly asked; 0: unknown */
+    /* As heard: from our replicas, or from who was wrongly asked; 0: unknown. */
+    uint64_t leaders[PARTITIONS_MAX];
 };
 
-/* Who leads the partition, by the best that is known here: our own replica, what was heard, what the table prefers. */
+/* Who leads the partition, by the best that is known here: our own replica, what was heard, what the table prefers, or
+   anybody who votes and is up, and knows it. */
 static uint64_t leader_of(const struct routes *routes, int64_t partition)
 {
-    const struct table_partition *wanted = &routes->table.partitions[partition];
+    const struct table *table = &routes->table;
     uint64_t heard = routes->leaders[partition];
-    return heard != 0 ? heard : wanted->leader;
+    return heard != 0 ? heard : steering_guess(table, &table->partitions[partition]);
 }
 
 void routes_publish(struct cluster *cluster)
@@ -61,6 +62,14 @@ void routes_follow(struct cluster *cluster)
         }
     }
     pthread_mutex_unlock(&cluster->mu);
+}
+
+uint64_t routes_leader(struct cluster *cluster, int64_t partition)
+{
+    pthread_mutex_lock(&cluster->mu);
+    uint64_t leader = cluster->routes == NULL ? 0 : leader_of(cluster->routes, partition);
+    pthread_mutex_unlock(&cluster->mu);
+    return leader;
 }
 
 bool cluster_owner_of(struct cluster *cluster, int64_t partition, struct cluster_owner *ret)

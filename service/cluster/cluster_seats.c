@@ -30,12 +30,18 @@ static void on_batch_done(void *context, const struct events *events)
     hooks->batch_done(hooks->context, events);
 }
 
+static void on_leader(void *context, int64_t partition, uint64_t leader)
+{
+    const struct seat *seat = context;
+    routes_led(seat->cluster, partition, leader);
+}
+
 static void on_led(void *context, int64_t partition, bool leads)
 {
     struct seat *seat = context;
     const struct cluster_hooks *hooks = &seat->cluster->hooks;
+    seat->hand_over_us = clock_monotonic_us() + (int64_t)CLUSTER_LED_MS * 1000;
     LOG(LOG_INFO, leads ? "leads" : "leads-no-more", LOG_INT("partition", partition));
-    routes_led(seat->cluster, partition, leads ? seat->cluster->node : 0);
     hooks->led(hooks->context, leads);
 }
 
@@ -56,7 +62,7 @@ static void open_seat(struct seat *seat, bool founds)
     database_of(cluster, id, "", database);
     log_dir_of(cluster, id, log_dir);
     struct partition_options options = {.durable = false, .seed = cluster->seed};
-    struct hosted_hooks hooks = {on_batch_done, on_led, on_stopped, seat};
+    struct hosted_hooks hooks = {on_batch_done, on_leader, on_led, on_stopped, seat};
     bool opened = (mkdir(log_dir, 0700) == 0 || errno == EEXIST) &&
                   partition_open(seat->partition, database, options, why);
     if (opened) {
@@ -148,17 +154,24 @@ void seats_close(struct cluster *cluster, void (*closed)(struct cluster *cluster
 static void settle(struct cluster *cluster, unsigned i)
 {
     struct seat *seat = &cluster->seats[i];
-    struct table_partition *wanted = &cluster->table.partitions[i];
-    bool ours = table_slot(wanted, cluster->node) != NULL;
-    if (seat->closing) {
+    struct seat_state state = steering_seat_of(&cluster->table.partitions[i], cluster->node);
+    state.held = seat->hosted != NULL;
+    state.closing = seat->closing;
+    state.stopped = seat->reopen_us != 0;
+    state.rested = clock_monotonic_us() >= seat->reopen_us;
+    enum seat_move move = steering_seat(state);
+    switch (move) {
+    case SEAT_STAYS:
         return;
-    }
-    if (seat->hosted != NULL && (!ours || seat->reopen_us != 0)) {
-        seat->drops = !ours;
+    case SEAT_OPENS:
+    case SEAT_FOUNDS:
+        open_seat(seat, move == SEAT_FOUNDS);
+        return;
+    case SEAT_CLOSES:
+    case SEAT_GOES:
+        seat->drops = move == SEAT_GOES;
         close_seat(seat);
-    } else if (seat->hosted == NULL && ours && clock_monotonic_us() >= seat->reopen_us) {
-        /* A group begins with its founder alone, before the table has ever moved anything of it. */
-        open_seat(seat, wanted->slot_count == 1 && wanted->changed <= 1);
+        return;
     }
 }
 

@@ -6,7 +6,10 @@
  *     cluster_seats.c   the partitions that are held here: opened and closed as the table says
  *     cluster_steer.c   as leader of a group: its membership is made what the table says; reports
  *     cluster_council.c as leader of group 0: steps are taken in, and placed
+ *     cluster_drain.c   handing over what is led here, before the end
  *     cluster_routes.c  who owns what, for the other threads
+ *     cluster_remote.c  commands that another member carries out
+ *     steering.c        what these decide, pure
  *
  * Everything belongs to the loop's thread but what cluster_routes.c guards.
  */
@@ -18,6 +21,7 @@
 #include "service/cluster/cluster.h"
 #include "service/cluster/hosted.h"
 #include "service/cluster/proxy.h"
+#include "service/cluster/steering.h"
 #include "service/cluster/transport.h"
 
 enum {
@@ -27,6 +31,8 @@ enum {
     CLUSTER_SILENT_MS = 3000,    /* a member that was not heard of for so long is down */
     CLUSTER_REOPEN_MS = 1000,    /* after a replica had to stop */
     CLUSTER_HAND_OVER_MS = 5000, /* after who should lead did not come to: it may be gone */
+    CLUSTER_LED_MS = 1000, /* who has begun to lead does so at least so long: it was given the lead
+                              for a reason that the table may not know yet */
     CLUSTER_TOKEN_DIGITS = 64
 };
 
@@ -39,14 +45,13 @@ struct seat {
     bool drops;           /* its data goes when it is closed: the table says that it is elsewhere */
     int64_t reopen_us;    /* it had to stop, and is opened again then */
     bool changing;        /* a change of its membership is under way */
-    int64_t hand_over_us; /* not before then: the last one went nowhere */
+    int64_t hand_over_us; /* not before then */
 };
 
 /* What group 0's leader last heard of a member. */
 struct heard {
     uint64_t member;
-    int64_t at_us;   /* monotonic; 0: never */
-    int64_t down_us; /* since when it has been down, 0: it is not */
+    struct presence presence;
     struct report report;
     struct arena arena; /* of the report's groups */
 };
@@ -72,14 +77,21 @@ struct cluster {
     struct proxy *proxy;
     struct transport *transport;
     struct board *board;
-    struct replica *council; /* group 0 */
+    struct replica *council; /* group 0; NULL: it is not open */
     bool council_changing;
-    int64_t leads_since_us; /* group 0; 0: it does not */
+    bool council_closing;
+    int64_t council_reopen_us; /* it had to stop, and is opened again then */
+    int64_t leads_since_us;    /* group 0; 0: it does not */
     uv_timer_t timer;
     int64_t reported_us;
     bool stopping;
     struct errand *stop; /* who waits for all to be closed */
     int open_parts;      /* seats that are being closed */
+    bool draining;       /* it steers nothing and reports no more */
+    int64_t drain_us;    /* since then */
+    int64_t led_us;      /* while it drains: when it last led anything */
+    int64_t farewell_us; /* when the others were last told that it goes */
+    bool seats_gone;     /* all are; stopping */
     void (*seats_closed)(struct cluster *cluster);
 
     struct table table; /* a copy; epoch 0: none yet */
@@ -123,7 +135,12 @@ bool seats_lead(const struct cluster *cluster);
 void steer_groups(struct cluster *cluster);
 void steer_report(struct cluster *cluster);
 
+/* Tells the others that this member goes, so that they call it down and hand it nothing any more. */
+void steer_farewell(struct cluster *cluster);
+
 /* cluster_council.c */
+/* Of this member's replica of group 0; all zero while it is not open. */
+struct replica_status council_status(const struct cluster *cluster);
 void council_serve(void *context, struct control *control, const struct control_request *request);
 void council_turn(struct cluster *cluster);
 /* What this member itself has to say. */
@@ -137,6 +154,14 @@ void routes_forget(struct cluster *cluster);
 void routes_follow(struct cluster *cluster);
 /* A leader has changed. */
 void routes_led(struct cluster *cluster, int64_t partition, uint64_t leader);
+
+uint64_t routes_leader(struct cluster *cluster, int64_t partition);
+
+/* cluster_remote.c */
+void remote_serve(struct cluster *cluster, struct control *control, const struct ask_command *ask);
+
+/* cluster_council.c: answers the control, and frees what the answer was made of. */
+void council_answer(struct control *control, const struct answer *with);
 
 /* The member's peer address, split. False when it is none. */
 bool cluster_split_peer(const char *peer, char ret_host[MEMBER_ADDRESS_BYTES_MAX + 1],

@@ -5,66 +5,6 @@
 
 /* ---- one group, by its leader ------------------------------------------------------------------------------------- */
 
-/* What the table's slot means in the group. A member without one does not belong to it. */
-static enum replica_role role_wanted(const struct slot *slot)
-{
-    return slot == NULL               ? REPLICA_OUTSIDE
-           : slot->role == SLOT_VOTER ? REPLICA_VOTER
-                                      : REPLICA_STANDBY;
-}
-
-static const struct replica_member *find(const struct replica_member *members, int count,
-                                         uint64_t node)
-{
-    for (int i = 0; i < count; i++) {
-        if (members[i].node == node) {
-            return &members[i];
-        }
-    }
-    return NULL;
-}
-
-struct want {
-    uint64_t node;
-    enum replica_change change;
-};
-
-/* The next change that brings a member to its role; false: it is there. */
-static bool next_change(uint64_t node, enum replica_role is, enum replica_role should,
-                        struct want *ret)
-{
-    if (is == should || (is == REPLICA_SPARE && should == REPLICA_OUTSIDE)) {
-        return false;
-    }
-    enum replica_change change = is == REPLICA_OUTSIDE     ? REPLICA_ADD
-                                 : should == REPLICA_VOTER ? REPLICA_PROMOTE
-                                 : is == REPLICA_VOTER     ? REPLICA_DEMOTE
-                                                           : REPLICA_REMOVE;
-    *ret = (struct want){node, change};
-    return true;
-}
-
-/* The first change that the table asks for. False: the group is as the table says. */
-static bool wanted_of(struct table_partition *table, const struct replica_member *members,
-                      int count, struct want *ret)
-{
-    for (unsigned i = 0; i < table->slot_count; i++) {
-        const struct slot *slot = &table->slots[i];
-        const struct replica_member *member = find(members, count, slot->member);
-        enum replica_role is = member == NULL ? REPLICA_OUTSIDE : member->role;
-        if (next_change(slot->member, is, role_wanted(slot), ret)) {
-            return true;
-        }
-    }
-    for (int i = 0; i < count; i++) {
-        if (table_slot(table, members[i].node) == NULL &&
-            next_change(members[i].node, members[i].role, REPLICA_OUTSIDE, ret)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void on_seat_changed(void *context, enum replica_changed outcome)
 {
     struct seat *seat = context;
@@ -87,12 +27,10 @@ static void on_moved(void *context, bool moved)
 static void hand_over(struct seat *seat, const struct table_partition *table)
 {
     struct cluster *cluster = seat->cluster;
-    int place = table_find(&cluster->table, table->leader);
-    bool up = place >= 0 && cluster->table.members[place].state == MEMBER_ACTIVE;
+    uint64_t to = steering_leader(&cluster->table, table, cluster->node);
     bool rested = clock_monotonic_us() >= seat->hand_over_us;
-    if (table->leader != cluster->node && up && rested) {
-        seat->changing =
-            replica_transfer(hosted_replica(seat->hosted), table->leader, on_moved, seat);
+    if (to != 0 && rested) {
+        seat->changing = replica_transfer(hosted_replica(seat->hosted), to, on_moved, seat);
     }
 }
 
@@ -102,12 +40,12 @@ static void steer(struct seat *seat)
     struct table_partition *table = &cluster->table.partitions[seat->partition->id];
     struct replica_member members[REPLICA_MEMBERS_MAX];
     struct replica *replica = hosted_replica(seat->hosted);
-    struct want want;
+    struct wanted want;
     int count = replica_members(replica, members);
     if (seat->changing) {
         return;
     }
-    if (!wanted_of(table, members, count, &want)) {
+    if (!steering_group(table, members, count, &want)) {
         hand_over(seat, table);
     } else if (want.node == cluster->node) {
         seat->changing = replica_transfer(replica, 0, on_moved, seat);
@@ -118,75 +56,6 @@ static void steer(struct seat *seat)
 }
 
 /* ---- group 0 ------------------------------------------------------------------------------------------------------ */
-
-/* How many of the members vote in group 0: 1, 3 or 5. */
-static unsigned council_size(const struct table *table)
-{
-    unsigned able = 0;
-    for (unsigned i = 0; i < table->member_count; i++) {
-        able += table->members[i].state != MEMBER_LEAVING;
-    }
-    return able >= 5 ? 5 : able >= 3 ? 3 : 1;
-}
-
-static bool can_vote(const struct table *table, uint64_t node)
-{
-    int place = table_find(table, node);
-    return place >= 0 && table->members[place].state == MEMBER_ACTIVE;
-}
-
-/* Who votes stays, as long as it is up; then come those that are up, in the order of the table. */
-static bool votes(const struct cluster *cluster, const struct replica_member *members, int count,
-                  uint64_t node)
-{
-    const struct table *table = &cluster->table;
-    unsigned room = council_size(table);
-    for (int pass = 0; pass < 2; pass++) {
-        for (unsigned i = 0; i < table->member_count; i++) {
-            uint64_t one = table->members[i].id;
-            const struct replica_member *member = find(members, count, one);
-            bool is_voter = member != NULL && member->role == REPLICA_VOTER;
-            if (!can_vote(table, one) || is_voter != (pass == 0)) {
-                continue;
-            }
-            if (room == 0) {
-                return false;
-            }
-            room--;
-            if (one == node) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-static bool council_wants(const struct cluster *cluster, const struct replica_member *members,
-                          int count, struct want *ret)
-{
-    const struct table *table = &cluster->table;
-    struct want demotion = {0, REPLICA_DEMOTE};
-    for (unsigned i = 0; i < table->member_count; i++) {
-        uint64_t node = table->members[i].id;
-        const struct replica_member *member = find(members, count, node);
-        enum replica_role is = member == NULL ? REPLICA_OUTSIDE : member->role;
-        enum replica_role should =
-            votes(cluster, members, count, node) ? REPLICA_VOTER : REPLICA_STANDBY;
-        if (is == REPLICA_VOTER && should == REPLICA_STANDBY) {
-            demotion.node = node; /* once somebody else votes in its place */
-        } else if (next_change(node, is, should, ret)) {
-            return true;
-        }
-    }
-    for (int i = 0; i < count; i++) {
-        if (table_find(table, members[i].node) < 0 &&
-            next_change(members[i].node, members[i].role, REPLICA_OUTSIDE, ret)) {
-            return true;
-        }
-    }
-    *ret = demotion;
-    return demotion.node != 0;
-}
 
 static void on_council_changed(void *context, enum replica_changed outcome)
 {
@@ -203,12 +72,12 @@ static void on_council_moved(void *context, bool moved)
 static void steer_council(struct cluster *cluster)
 {
     struct replica_member members[REPLICA_MEMBERS_MAX];
-    struct want want;
-    if (cluster->council_changing || !replica_status(cluster->council).ready) {
+    struct wanted want;
+    if (cluster->council_changing || !council_status(cluster).ready) {
         return;
     }
     int count = replica_members(cluster->council, members);
-    if (!council_wants(cluster, members, count, &want)) {
+    if (!steering_council(&cluster->table, members, count, &want)) {
         return;
     }
     if (want.node == cluster->node && want.change == REPLICA_DEMOTE) {
@@ -238,11 +107,11 @@ static void report_group(struct seat *seat, struct report_group *ret)
     struct table_partition *table = &seat->cluster->table.partitions[seat->partition->id];
     struct replica_member members[REPLICA_MEMBERS_MAX];
     struct replica_status status = replica_status(hosted_replica(seat->hosted));
-    struct want want;
+    struct wanted want;
     int count = replica_members(hosted_replica(seat->hosted), members);
     *ret = (struct report_group){.partition = (unsigned)seat->partition->id,
                                  .settled = !seat->changing && !status.changing &&
-                                            !wanted_of(table, members, count, &want)};
+                                            !steering_group(table, members, count, &want)};
     for (int i = 0; i < count && ret->caught_up_count < SLOTS_MAX; i++) {
         if (members[i].match + REPLICA_CATCH_UP_MAX >= status.last && members[i].match > 0) {
             ret->caught_up[ret->caught_up_count++] = members[i].node;
@@ -275,7 +144,7 @@ static void on_told(void *context, enum peer_verdict verdict, struct text answer
 static void tell_council(struct cluster *cluster, const struct ask *ask)
 {
     struct arena arena = ARENA_EMPTY;
-    uint64_t leader = replica_leader(cluster->council);
+    uint64_t leader = council_status(cluster).leader;
     int place = table_find(&cluster->table, leader);
     char host[MEMBER_ADDRESS_BYTES_MAX + 1];
     uint16_t port;
@@ -315,4 +184,10 @@ void steer_report(struct cluster *cluster)
         tell_council(cluster, &report);
     }
     arena_free(&arena);
+}
+
+void steer_farewell(struct cluster *cluster)
+{
+    struct ask farewell = {.kind = ASK_STEP, .step = {.kind = STEP_DOWN, .member = cluster->node}};
+    tell_council(cluster, &farewell);
 }

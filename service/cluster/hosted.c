@@ -231,23 +231,35 @@ static void on_task(struct uvloop_task *task)
 
 /* ---- the replica's news ------------------------------------------------------------------------------------------- */
 
+static void begin_to_lead(struct hosted *hosted)
+{
+    /* Lease time goes on from where the state stopped, by this node's monotonic clock. */
+    struct counters counters = machine_counters(hosted->place.machine);
+    clock_start(hosted->place.clock, counters.wall_ms, counters.lease_ms);
+    atomic_store(&hosted->leads, true);
+}
+
+static void cease_to_lead(struct hosted *hosted)
+{
+    atomic_store(&hosted->leads, false);
+    uv_timer_stop(&hosted->timer);
+    refuse_queue(hosted, STATUS_NOT_OWNER);
+}
+
 static void on_changed(void *context, const struct replica_status *status)
 {
     struct hosted *hosted = context;
-    atomic_store(&hosted->leader, status->leader);
-    bool led = atomic_load(&hosted->leads);
-    if (status->ready == led) {
+    if (atomic_exchange(&hosted->leader, status->leader) != status->leader) {
+        /* First: who is refused here is told whom to ask. */
+        hosted->hooks.leader(hosted->hooks.context, hosted->place.partition, status->leader);
+    }
+    if (status->ready == atomic_load(&hosted->leads)) {
         return;
     }
     if (status->ready) {
-        /* Lease time goes on from where the state stopped, by this node's monotonic clock. */
-        struct counters counters = machine_counters(hosted->place.machine);
-        clock_start(hosted->place.clock, counters.wall_ms, counters.lease_ms);
-    }
-    atomic_store(&hosted->leads, status->ready);
-    if (!status->ready) {
-        uv_timer_stop(&hosted->timer);
-        refuse_queue(hosted, STATUS_NOT_OWNER);
+        begin_to_lead(hosted);
+    } else {
+        cease_to_lead(hosted);
     }
     hosted->hooks.led(hosted->hooks.context, hosted->place.partition, status->ready);
     propose_some(hosted);

@@ -19,6 +19,8 @@ struct hosted;
 struct hosted_hooks {
     /* After a batch, with what it changed; also after jobs were refused, with nothing. */
     void (*batch_done)(void *context, const struct events *events);
+    /* Another node leads, by what is known here; 0: none is known. */
+    void (*leader)(void *context, int64_t partition, uint64_t leader);
     /* It begins to lead, or does so no longer. */
     void (*led)(void *context, int64_t partition, bool leads);
     /* It cannot go on, and is to be closed; it may be opened again. */

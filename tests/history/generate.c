@@ -193,7 +193,8 @@ static struct session_rotate session_rotate_of(gen g)
     struct session_rotate c = {.id = session_id(g),
                                .new_random = NAME("r%lld", serial(g)),
                                .new_token_hash = hash_of(g),
-                               .grace_ms = PICK(0, 0, 100, 5000)};
+                               .grace_ms = PICK(0, 0, 100, 5000),
+                               .departs_at = ABSENT};
     if (often(g, 20)) {
         long long subject = (long long)below(g, 3);
         c.subject = NAME("u%lld", subject);

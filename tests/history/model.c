@@ -166,6 +166,7 @@ static void learn(struct model *model, const struct command *command, const stru
     case SHAPE_RESULTS:
     case SHAPE_TRANSACTION_FAILURE:
     case SHAPE_TOTALS:
+    case SHAPE_PARCEL:
     case SHAPE_COUNT:
         break;
     }

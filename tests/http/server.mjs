@@ -15,9 +15,9 @@ export function makeDirectory() {
 
 export class Server {
   // Starts it and waits until it listens. `under` is a command to run it by, as ['prlimit', '--fsize=…'].
-  static async start({ data, args = [], under = [] } = {}) {
+  static async start({ data, args = [], under = [], listen } = {}) {
     const server = new Server(data);
-    await server.begin(args, under);
+    await server.begin(args, under, listen);
     return server;
   }
 
@@ -29,8 +29,8 @@ export class Server {
   }
 
   // Starts the process at once; resolves when it listens.
-  async begin(args = [], under = []) {
-    const command = [...under, BINARY, '--listen', '127.0.0.1:0', '--data', this.data, ...args];
+  async begin(args = [], under = [], listen = '127.0.0.1:0') {
+    const command = [...under, BINARY, '--listen', listen, '--data', this.data, ...args];
     this.child = spawn(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] });
     this.exited = new Promise((resolve) => {
       this.child.once('exit', (code, signal) => resolve({ code, signal }));
@@ -42,19 +42,18 @@ export class Server {
     const listening = new Promise((resolve) => {
       this.child.stdout.on('data', (chunk) => {
         this.out += chunk;
-        const match = /^ringhold listening on http:\/\/127\.0\.0\.1:(\d+)\n/.exec(this.out);
-        if (match) resolve(Number(match[1]));
+        const match = /^ringhold listening on (http:\/\/[\d.]+:(\d+))\n/.exec(this.out);
+        if (match) resolve({ base: match[1], port: Number(match[2]) });
       });
     });
     const timer = setTimeout(() => this.child.kill('SIGKILL'), START_MS);
     const won = await Promise.race([listening, this.exited]);
     clearTimeout(timer);
-    if (typeof won !== 'number') {
+    if (won.base === undefined) {
       const how = JSON.stringify(won);
       throw new Error(`the server ended before it listened: ${how}\n${this.log}`);
     }
-    this.port = won;
-    this.base = `http://127.0.0.1:${won}`;
+    Object.assign(this, won);
   }
 
   kill(signal) {

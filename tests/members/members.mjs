@@ -6,9 +6,10 @@ import { join } from 'node:path';
 import { Server } from '../http/server.mjs';
 
 const PLACED_MS = 90000;
+const RESTS_MS = 2000; // a step follows the one before within half of it
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-async function freePort() {
+export async function freePort() {
   const probe = createServer();
   await new Promise((resolve) => probe.listen(0, '127.0.0.1', resolve));
   const { port } = probe.address();
@@ -25,17 +26,21 @@ export class Cluster {
     this.members = [];
   }
 
-  // The flags of a member that was in before.
-  args(name, peer) {
-    return ['--peer', `127.0.0.1:${peer}`, '--cluster-secret-file', this.secret, '--node', name];
+  // Where a member runs: what it listens on for clients and for peers, and what it is run by.
+  async place() {
+    return { peer: `127.0.0.1:${await freePort()}` };
+  }
+
+  // Starts a member that was in before, or with the flags that let it in.
+  async run(name, place, more = []) {
+    const data = join(this.dir, name);
+    const args = ['--peer', place.peer, '--cluster-secret-file', this.secret, '--node', name, ...more];
+    const server = await Server.start({ data, args, under: place.under, listen: place.listen });
+    return Object.assign(server, { name, place });
   }
 
   async start(name, more = []) {
-    const peer = await freePort();
-    const data = join(this.dir, name);
-    const args = this.args(name, peer);
-    const server = await Server.start({ data, args: [...args, ...more] });
-    Object.assign(server, { name, peer });
+    const server = await this.run(name, await this.place(name), more);
     this.members.push(server);
     return server;
   }
@@ -45,13 +50,12 @@ export class Cluster {
   }
 
   join(name) {
-    return this.start(name, ['--join', `127.0.0.1:${this.members[0].port}`]);
+    return this.start(name, ['--join', new URL(this.members[0].base).host]);
   }
 
   // The same member again, with what it has on disk.
   async again(old) {
-    const server = await Server.start({ data: old.data, args: this.args(old.name, old.peer) });
-    Object.assign(server, { name: old.name, peer: old.peer });
+    const server = await this.run(old.name, old.place);
     this.members[this.members.indexOf(old)] = server;
     return server;
   }
@@ -68,9 +72,16 @@ export class Cluster {
     throw new Error(`the ring does not become what it should be: ${JSON.stringify(rings.map((r) => r.body))}`);
   }
 
-  // Until all are up where they are now, each partition has three replicas, and each member leads something.
+  // Until all are up where they are now, each partition has three replicas, and each member leads something; and nothing
+  // of that is on its way any more, so that all of the replicas vote.
   placed() {
+    const since = new Map(); // of each epoch: when it was first seen
+    const rests = (ring) => {
+      if (!since.has(ring.epoch)) since.set(ring.epoch, performance.now());
+      return performance.now() - since.get(ring.epoch) > RESTS_MS;
+    };
     const whole = (ring) =>
+      rests(ring) &&
       this.members.every((m) => ring.members.some((r) => r.name === m.name && r.url === m.base && r.state === 'active')) &&
       ring.partitions.every((p) => p.replicas.length === 3) &&
       new Set(ring.partitions.map((p) => p.owner)).size === this.members.length;

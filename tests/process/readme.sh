@@ -12,57 +12,8 @@ dir=$(mktemp -d)
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$here/lib.sh"
 trap clean_up EXIT
-passed=0 failed=0
-
-# judge WHAT GOT WANT
-judge() {
-    if [ "$2" = "$3" ]; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        printf 'FAIL  %s\n      %s instead of %s\n' "$1" "$2" "$3"
-    fi
-}
-
-# Every curl of the tour goes through here, and leaves the head of its answer in a file of the command's: it may run in
-# a pipe, or in the background while the tour goes on.
-curl() {
-    command curl -m 30 -D "$head_file" "$@"
-}
-
-# In the tour's shell the server is a job too; a plain wait of the tour's means its own jobs.
-wait() {
-    local job
-    [ $# -eq 0 ] || { builtin wait "$@"; return; }
-    for job in $(jobs -p); do
-        [ "$job" = "$pid" ] || builtin wait "$job"
-    done
-}
-
-# The commands of the sh blocks, one a line: lines that end in a backslash are joined.
-commands() {
-    # shellcheck disable=SC2016 # the backquotes are the README's
-    sed -n '/^```sh$/,/^```$/p' "$readme" | grep -v '^```' | sed -e ':a' -e '/\\$/N; s/\\\n */ /; ta'
-}
-
-# take COMMAND: in this shell, so that its variables stay.
-take() {
-    head_file=$dir/head.${#taken[@]}
-    taken+=("$1")
-    eval "$1" >"$dir/output" 2>&1
-    judge "$1 ($(head -c 200 "$dir/output"))" "exit code $?" "exit code 0"
-}
-
-judge_status() {
-    local command=$1 answered
-    [[ $command == *curl* ]] || return 0
-    if [[ $command =~ \#\ ([0-9]{3})[[:space:]]*$ ]]; then
-        answered=$(sed -n '1s/^HTTP[^ ]* \([0-9]*\).*/\1/p' "$2" 2>/dev/null)
-        judge "$command" "${answered:-no answer}" "${BASH_REMATCH[1]}"
-    else
-        judge "$command" "no status in its comment" "one"
-    fi
-}
+# shellcheck source-path=SCRIPTDIR source=tour.sh
+. "$here/tour.sh"
 
 judge_targets() {
     local target known
@@ -82,18 +33,14 @@ judge_settings() {
 
 cd "$dir" || exit 1
 start --node readme
-mapfile -t tour < <(commands)
-taken=()
+mapfile -t tour < <(commands sh)
 for command in "${tour[@]}"; do
     [ -z "$command" ] || take "${command/http:\/\/127.0.0.1:7480/$url}"
 done
 wait
-for i in "${!taken[@]}"; do
-    judge_status "${taken[$i]}" "$dir/head.$i"
-done
+judge_statuses
 judge_settings
 judge_targets
 judge "the tour has commands" "$((${#taken[@]} > 15))" 1
 stop
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+tell

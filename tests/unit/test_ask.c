@@ -41,6 +41,24 @@ Test(ask, a_report_comes_back_as_it_was_written)
     comes_back(&ask);
 }
 
+Test(ask, a_command_comes_back_as_it_was_written)
+{
+    struct arena arena = ARENA_EMPTY;
+    struct ask back;
+    struct ask ask = {.kind = ASK_COMMAND, .command = {PARTITIONS_MAX - 1, TEXT("\1bytes")}};
+    struct text bytes = ask_encode(&ask, &arena);
+    cr_assert(ask_decode(bytes, &arena, &back));
+    cr_expect_eq(back.kind, ASK_COMMAND);
+    cr_expect_eq(back.command.partition, PARTITIONS_MAX - 1);
+    cr_expect(text_equal(back.command.bytes, ask.command.bytes));
+    ask.command.bytes = TEXT("");
+    cr_expect_not(ask_decode(ask_encode(&ask, &arena), &arena, &back), "there is no command");
+    ask.command = (struct ask_command){PARTITIONS_MAX, TEXT("x")};
+    cr_expect_not(ask_decode(ask_encode(&ask, &arena), &arena, &back),
+                  "there is no such partition");
+    arena_free(&arena);
+}
+
 Test(ask, a_report_of_what_cannot_be_is_refused)
 {
     struct arena arena = ARENA_EMPTY;

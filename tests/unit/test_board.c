@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { OURS = 11, OTHERS = 22 };
@@ -117,6 +118,28 @@ Test(board, survives_with_the_index_of_its_last_entry)
     s.machine.applied(s.machine.context, &index, &term);
     cr_expect_eq(index, 9);
     cr_expect_eq(term, 1);
+    stage_close(&s);
+}
+
+Test(board, an_entry_that_cannot_be_stored_is_not_kept_and_may_come_again)
+{
+    struct stage s;
+    char in_the_way[80];
+    uint64_t index, term;
+    stage_open(&s);
+    found(&s);
+    snprintf(in_the_way, sizeof in_the_way, "%s.tmp", s.path);
+    cr_assert_eq(mkdir(in_the_way, 0700), 0);
+    struct step step = {
+        .kind = STEP_JOIN, .epoch = 1, .member = OTHERS, .facts = facts_of("n2", "127.0.0.1:3")};
+    struct text entry = board_step(&step, &s.arena);
+    cr_expect_not(s.machine.apply(s.machine.context, entry, 3, 1, NULL));
+    cr_expect_eq(board_epoch(s.board), 1);
+    s.machine.applied(s.machine.context, &index, &term);
+    cr_expect_eq(index, 2);
+    rmdir(in_the_way);
+    apply(&s, entry, 3);
+    cr_expect_eq(board_epoch(s.board), 2);
     stage_close(&s);
 }
 

@@ -960,7 +960,8 @@ static struct result rotate(struct fixture *f, const char *id)
                .kind = COMMAND_SESSION_ROTATE,
                .session_rotate = {.id = text_of(id),
                                   .new_random = TEXT("next"),
-                                  .new_token_hash = TEXT("0123456789abcdef0123456789abcdef")}});
+                                  .new_token_hash = TEXT("0123456789abcdef0123456789abcdef"),
+                                  .departs_at = ABSENT}});
 }
 
 Test(leases, a_rotated_session_takes_its_leases_along)

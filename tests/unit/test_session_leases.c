@@ -26,6 +26,7 @@ static void rotate(struct fixture *f, const char *tag, int64_t grace_ms)
                                                       .new_token_hash = HASH,
                                                       .subject = TEXT("ada"),
                                                       .subject_tag = text_of(tag),
+                                                      .departs_at = ABSENT,
                                                       .grace_ms = grace_ms}});
 }
 

@@ -132,7 +132,8 @@ static struct result rotate(struct fixture *f, const char *id, const char *rando
                                           .session_rotate = {.id = text_of(id),
                                                              .new_random = text_of(random),
                                                              .new_token_hash = {NEW_HASH, 32},
-                                                             .grace_ms = grace_ms}});
+                                                             .grace_ms = grace_ms,
+                                                             .departs_at = ABSENT}});
 }
 
 static struct result list(struct fixture *f, const char *subject, struct text after, int64_t limit)
@@ -1014,12 +1015,135 @@ Test(session, rotating_to_another_subject_moves_it_to_that_subject)
                                                  .new_random = TEXT("y"),
                                                  .new_token_hash = {NEW_HASH, 32},
                                                  .subject = TEXT("ada"),
-                                                 .subject_tag = TEXT("adatag")}};
+                                                 .subject_tag = TEXT("adatag"),
+                                                 .departs_at = ABSENT}};
     struct session_view session = fixture_do(&f, command).session;
     expect_text(session.id, "adatag~y");
     expect_text(session.subject, "ada");
     cr_expect_eq(list(&f, "ada", TEXT_ABSENT, 10).sessions.items.count, 1);
     fixture_close(&f);
+}
+
+/* ---- to another partition: what is packed in one state machine arrives in another ----------------------------------- */
+
+static struct session_rotate to_ada(const char *id, int64_t grace_ms, int64_t departs_at)
+{
+    return (struct session_rotate){.id = text_of(id),
+                                   .new_random = TEXT("y"),
+                                   .new_token_hash = {NEW_HASH, 32},
+                                   .subject = TEXT("ada"),
+                                   .subject_tag = TEXT("adatag"),
+                                   .grace_ms = grace_ms,
+                                   .departs_at = departs_at};
+}
+
+static struct result pack(struct fixture *f, const char *id, int64_t grace_ms)
+{
+    return fixture_read(f, (struct command){.kind = COMMAND_SESSION_PACK,
+                                            .session_pack = to_ada(id, grace_ms, ABSENT)});
+}
+
+static struct result depart(struct fixture *f, const char *id, int64_t grace_ms, int64_t version)
+{
+    return fixture_do(f, (struct command){.kind = COMMAND_SESSION_ROTATE,
+                                          .session_rotate = to_ada(id, grace_ms, version)});
+}
+
+static struct result arrive(struct fixture *f, struct session_arrive parcel)
+{
+    return fixture_do(f,
+                      (struct command){.kind = COMMAND_SESSION_ARRIVE, .session_arrive = parcel});
+}
+
+Test(session, one_that_moves_is_whole_there_and_leads_on_from_here)
+{
+    struct fixture from, to;
+    fixture_open(&from);
+    fixture_open(&to);
+    create(&from, "anon~x", NULL);
+    struct result packed = pack(&from, "anon~x", HOUR_MS);
+    cr_assert_eq(packed.shape, SHAPE_PARCEL);
+    cr_expect_eq(get(&from, "anon~x").status, STATUS_OK, "packing changes nothing");
+    struct session_view arrived = arrive(&to, packed.parcel).session;
+    struct session_view departed = depart(&from, "anon~x", HOUR_MS, packed.version).session;
+    expect_text(arrived.id, "adatag~y");
+    cr_expect(text_equal(arrived.id, departed.id));
+    cr_expect_eq(arrived.version, departed.version);
+    cr_expect_eq(arrived.created_at_ms, departed.created_at_ms);
+    cr_expect_eq(arrived.expires_at_ms, departed.expires_at_ms);
+    cr_expect_eq(list(&to, "ada", TEXT_ABSENT, 10).sessions.items.count, 1);
+    cr_expect_eq(sessions(&from) + sessions(&to), 1);
+
+    struct result here = resolve(&from, "anon~x", HASH);
+    expect_ended(here, REASON_ROTATED);
+    expect_text(here.moved, "adatag~y");
+    expect_text(get(&from, "anon~x").moved, "adatag~y");
+    expect_text(end(&from, "anon~x").moved, "adatag~y");
+    expect_text(resolve(&to, "anon~x", HASH).session.id, "adatag~y");
+    expect_text(get(&to, "anon~x").session.id, "adatag~y");
+    expect_text(resolve(&to, "adatag~y", NEW_HASH).session.id, "adatag~y");
+
+    fixture_pass(&from, HOUR_MS);
+    fixture_pass(&to, HOUR_MS);
+    cr_expect_not(text_given(resolve(&from, "anon~x", HASH).moved));
+    expect_ended(resolve(&to, "anon~x", HASH), REASON_ROTATED);
+    fixture_close(&from);
+    fixture_close(&to);
+}
+
+Test(session, one_that_changed_since_it_was_packed_stays)
+{
+    struct fixture f;
+    fixture_open(&f);
+    create(&f, "anon~x", NULL);
+    int64_t version = pack(&f, "anon~x", 0).version;
+    put(&f, "anon~x", "{}");
+    cr_expect_eq(depart(&f, "anon~x", 0, version).status, STATUS_OVERLOADED);
+    cr_expect_eq(get(&f, "anon~x").status, STATUS_OK);
+    cr_expect_eq(depart(&f, "anon~x", 0, pack(&f, "anon~x", 0).version).status, STATUS_OK);
+    expect_ended(get(&f, "anon~x"), REASON_ROTATED);
+    cr_expect_not(text_given(get(&f, "anon~x").moved), "there is no grace");
+    fixture_close(&f);
+}
+
+Test(session, one_cannot_arrive_where_its_id_is_in_use)
+{
+    struct fixture f;
+    fixture_open(&f);
+    create(&f, "anon~x", NULL);
+    create(&f, "adatag~y", NULL);
+    cr_expect_eq(arrive(&f, pack(&f, "anon~x", 0).parcel).status, STATUS_INTERNAL);
+    cr_expect_eq(get(&f, "adatag~y").session.version, 1);
+    fixture_close(&f);
+}
+
+Test(session, one_that_comes_back_is_followed_through_both_moves)
+{
+    struct fixture here, there;
+    fixture_open(&here);
+    fixture_open(&there);
+    create(&here, "anon~x", NULL);
+    struct result packed = pack(&here, "anon~x", HOUR_MS);
+    arrive(&there, packed.parcel);
+    depart(&here, "anon~x", HOUR_MS, packed.version);
+    struct session_rotate back = {.id = TEXT("adatag~y"),
+                                  .new_random = TEXT("z"),
+                                  .new_token_hash = {NEW_HASH, 32},
+                                  .subject = TEXT("bob"),
+                                  .subject_tag = TEXT("anon"),
+                                  .grace_ms = HOUR_MS,
+                                  .departs_at = ABSENT};
+    struct result again =
+        fixture_read(&there, (struct command){.kind = COMMAND_SESSION_PACK, .session_pack = back});
+    arrive(&here, again.parcel);
+    back.departs_at = again.version;
+    fixture_do(&there, (struct command){.kind = COMMAND_SESSION_ROTATE, .session_rotate = back});
+    expect_text(get(&here, "anon~x").session.id, "anon~z");
+    struct result asked_there = get(&there, "anon~x");
+    expect_ended(asked_there, REASON_ROTATED);
+    cr_expect_not(text_given(asked_there.moved), "nothing there leads on from that id itself");
+    fixture_close(&here);
+    fixture_close(&there);
 }
 
 Test(session, one_whose_new_id_would_be_too_long_is_not_rotated)

@@ -1,0 +1,54 @@
+// What is done to a cluster, and when: from a seed, so that it can be done again. Pure.
+import { below, generator, shuffled } from './random.mjs';
+
+// What each fault asks of where it runs.
+export const FAULTS = {
+  kill: 'nothing',
+  'kill all': 'nothing',
+  terminate: 'nothing',
+  suspend: 'nothing',
+  isolate: 'network',
+  halves: 'network',
+  'one way out': 'network',
+  'one way in': 'network',
+  pair: 'network',
+  slow: 'network',
+  'full disk': 'mounts',
+  'clock ahead': 'clock',
+  'clock back': 'clock',
+  join: 'nothing',
+};
+
+const SHORT = ['kill', 'suspend', 'isolate', 'one way out', 'full disk', 'clock ahead'];
+const HOLD_MS = { short: [1500, 2500], long: [1500, 5000] };
+const CALM_MS = { short: [200, 500], long: [500, 1500] };
+
+const between = (random, [low, high]) => low + below(random, high - low);
+
+// The steps: { kind, victim, group, holdMs, calmMs }, members as numbers from 0. `group` are those cut off from the
+// others. Kinds for which the place lacks something are left out.
+export function schedule({ seed, size, rounds, isShort, has }) {
+  const random = generator(seed);
+  const able = (kind) => FAULTS[kind] === 'nothing' || has.includes(FAULTS[kind]);
+  const steps = [];
+  const length = isShort ? 'short' : 'long';
+  for (let round = 0; round < rounds; round++) {
+    for (const kind of shuffled(random, isShort ? SHORT : Object.keys(FAULTS))) {
+      const order = shuffled(random, [...Array(size).keys()]);
+      const holdMs = between(random, HOLD_MS[length]);
+      const calmMs = between(random, CALM_MS[length]);
+      if (!able(kind) || (kind === 'join' && round > 0)) continue;
+      const group = kind === 'halves' ? order.slice(0, Math.floor(size / 2)) : kind === 'pair' ? order.slice(0, 2) : order.slice(0, 1);
+      steps.push({ kind, victim: order[0], group, holdMs, calmMs });
+    }
+  }
+  return steps;
+}
+
+// Which members need a small disk, and which a clock of their own.
+export function provisions(steps) {
+  const victims = (what) => new Set(steps.filter(({ kind }) => FAULTS[kind] === what).map(({ victim }) => victim));
+  return { small: victims('mounts'), clocks: victims('clock') };
+}
+
+export const pickSeed = () => below(Math.random, 2 ** 31);
