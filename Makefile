@@ -37,8 +37,8 @@ Q            := $(if $(V),,@)
 # Targets below that stand for work, not for a file, do their parts in order, each built with all cores.
 PARTS         = $(MAKE) --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
 
-.PHONY: help build run cluster test members unit history check-asan check-tsan lint format bench coverage docs image clean \
-        compiled packages-build packages-test always
+.PHONY: help build run cluster test members unit history check-asan check-tsan lint format bench bench-cluster \
+        coverage docs image clean compiled packages-build packages-test always
 build: packages-build
 	@$(PARTS) $(BUILD)/ringhold
 
@@ -101,7 +101,7 @@ $(BUILD)/handlers/openapi.o: openapi.yaml
 
 $(BUILD)/bench-load: $(call objects,$(filter-out bench/hello.c,$(wildcard bench/*.c))) $(BUILD)/flags
 	@echo "  LINK $@"
-	$(Q)$(CC) $(SANITIZE) $(filter %.o,$^) -lm -o $@
+	$(Q)$(CC) -pthread $(SANITIZE) $(filter %.o,$^) -lm -o $@
 
 $(BUILD)/bench-hello: $(BUILD)/bench/hello.o $(BUILD)/flags
 	@echo "  LINK $@"
@@ -183,6 +183,12 @@ bench: packages-build
 	@tools/install-packages bench
 	@$(PARTS) $(BUILD)/ringhold $(BUILD)/bench-load $(BUILD)/bench-hello
 	python3 bench/run.py
+
+## make bench-cluster  three members beside three of etcd; writes its section of docs/benchmarks.md
+bench-cluster: packages-build
+	@tools/install-packages bench
+	@$(PARTS) $(BUILD)/ringhold $(BUILD)/bench-load $(BUILD)/bench-hello
+	python3 bench/run.py --cluster
 
 ## make coverage     the tests again, and which lines they reached: build/coverage/index.html
 coverage: packages-test

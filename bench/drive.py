@@ -7,6 +7,7 @@ import io
 import json
 import statistics
 import subprocess
+import threading
 
 import servers
 from servers import Failure
@@ -36,7 +37,7 @@ class Settings:
 
 
 def load_command(server, mode, **options):
-    words = [str(servers.LOAD), mode, "--port", str(server.port)]
+    words = [str(servers.LOAD), mode] + [word for port in server.ports for word in ("--port", str(port))]
     for name, value in options.items():
         words.append("--" + name.replace("_", "-"))
         if value is not True:
@@ -74,6 +75,38 @@ def measure(server, mode, settings, **options):
     steps = {name: (step["p50_us"], step["p99_us"]) for name, step in report["steps"].items()}
     return Result(report["per_second"], report["p50_us"], report["p99_us"], steps,
                   report["cpu_seconds"] / operations * 1e6, cpu / operations * 1e6)
+
+
+@dataclasses.dataclass
+class Gaps:
+    """How long writes stopped."""
+    longest_gap_ms: float   # in which no client had an acknowledgement
+    longest_wait_ms: float  # of one client for its own
+    acknowledged: int
+    refused: int            # answers that were not good, and broken connections; all were tried again
+
+
+def gaps(server, mode, seconds, after_seconds, event, **options):
+    """Drives for so long, and calls `event` after a while."""
+    command = load_command(server, mode, gaps=True, warmup_ms=1000, measure_ms=int(seconds * 1000), **options)
+    wrong = []
+
+    def try_event():
+        try:
+            event()
+        except Exception as error:  # told by who waits for this thread
+            wrong.append(error)
+
+    timer = threading.Timer(1 + after_seconds, try_event)
+    timer.start()
+    try:
+        report = json.loads(run_bounded(command, seconds + SPARE_SECONDS))
+    finally:
+        timer.cancel()
+        timer.join()
+    if wrong:
+        raise Failure(f"what was to happen meanwhile did not: {wrong[0]!r}")
+    return Gaps(report["longest_gap_ms"], report["longest_wait_ms"], report["acknowledged"], report["refused"])
 
 
 def redis_benchmark(server, command, keys, settings):

@@ -161,7 +161,7 @@ static void open_connection(struct engine *engine, struct connection *connection
         err(1, "no memory for a client");
     }
     plan->protocol->open(connection->client, plan->workload, index);
-    connection->fd = net_connect(plan->workload->port);
+    connection->fd = net_connect(workload_port(plan->workload, index));
     net_nonblocking(connection->fd);
     if (epoll_ctl(engine->epoll, EPOLL_CTL_ADD, connection->fd, &event) != 0) {
         err(1, "cannot watch a socket");

@@ -55,15 +55,25 @@ static void etcd_put_open(void *client, struct workload *workload, unsigned inde
     keyed_ready(keyed, workload);
 }
 
-static void etcd_get_open(void *client, struct workload *workload, unsigned index)
+static void range_open(struct keyed *keyed, struct workload *workload, const char *more)
 {
-    (void)index;
-    struct keyed *keyed = client;
     struct buffer body = {0};
-    buffer_format(&body, "{\"key\":\"" KEY_MARK "\"}");
+    buffer_format(&body, "{\"key\":\"" KEY_MARK "\"%s}", more);
     http_request(&keyed->request, "POST", "/v3/kv/range", &body);
     buffer_free(&body);
     keyed_ready(keyed, workload);
+}
+
+static void etcd_get_open(void *client, struct workload *workload, unsigned index)
+{
+    (void)index;
+    range_open(client, workload, "");
+}
+
+static void etcd_get_serializable_open(void *client, struct workload *workload, unsigned index)
+{
+    (void)index;
+    range_open(client, workload, ",\"serializable\":true");
 }
 
 static enum verdict etcd_get_judge(void *client, const struct answer *answer)
@@ -100,10 +110,23 @@ const struct protocol etcd_put_protocol = {
 
 const struct protocol etcd_get_protocol = {
     .name = "etcd-get",
-    .summary = "etcd: range of one key through the JSON gateway; etcd-put must have made all keys",
+    .summary =
+        "etcd: linearizable range of one key, JSON gateway; etcd-put must have made all keys",
     .wire = &http_wire,
     .client_bytes = sizeof(struct keyed),
     .open = etcd_get_open,
+    .close = keyed_close,
+    .operations = 1,
+    .step_count = 1,
+    .steps = {{"get", keyed_prepare, etcd_get_judge}},
+};
+
+const struct protocol etcd_get_serializable_protocol = {
+    .name = "etcd-get-serializable",
+    .summary = "etcd: the same from whatever the member has, be it old",
+    .wire = &http_wire,
+    .client_bytes = sizeof(struct keyed),
+    .open = etcd_get_serializable_open,
     .close = keyed_close,
     .operations = 1,
     .step_count = 1,

@@ -3,6 +3,7 @@
  * prints nothing there and exits 1 when any answer was not the expected one, since numbers of such a run mean nothing.
  */
 #include "bench/engine.h"
+#include "bench/gaps.h"
 #include "bench/park.h"
 #include "bench/payload.h"
 
@@ -16,6 +17,7 @@ struct options {
     const char *mode;
     struct workload workload;
     struct plan plan;
+    bool gaps;
 };
 
 static const struct option long_options[] = {
@@ -30,23 +32,27 @@ static const struct option long_options[] = {
     {"batch", required_argument, NULL, 'b'},
     {"seed", required_argument, NULL, 'r'},
     {"sequential", no_argument, NULL, 's'},
+    {"gaps", no_argument, NULL, 'g'},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
 
 static void print_help(void)
 {
-    printf("usage: bench-load MODE --port PORT [options]\n\n"
-           "  --connections N  in a closed loop, one request under way on each (64)\n"
-           "  --warmup-ms N    not counted (1000)\n"
-           "  --measure-ms N   counted (5000)\n"
-           "  --cycles N       run for that many cycles instead of for a time\n"
-           "  --name NAME      of the queue, or prefix of keys and locks (bench)\n"
-           "  --keys N         how many keys there are (10000)\n"
-           "  --sequential     take the keys in turn, not at random\n"
-           "  --data-bytes N   of a session's data, a value, a message's body (200)\n"
-           "  --batch N        messages in a request (1)\n"
-           "  --seed N         of the random choices (1)\n\nmodes:\n");
+    printf(
+        "usage: bench-load MODE --port PORT [--port PORT …] [options]\n\n"
+        "  --connections N  in a closed loop, one request under way on each (64)\n"
+        "  --warmup-ms N    not counted (1000)\n"
+        "  --measure-ms N   counted (5000)\n"
+        "  --cycles N       run for that many cycles instead of for a time\n"
+        "  --name NAME      of the queue, or prefix of keys and locks (bench)\n"
+        "  --keys N         how many keys there are (10000)\n"
+        "  --sequential     take the keys in turn, not at random\n"
+        "  --data-bytes N   of a session's data, a value, a message's body (200)\n"
+        "  --batch N        messages in a request (1)\n"
+        "  --seed N         of the random choices (1)\n"
+        "  --gaps           try again whatever is not answered well, and tell the longest waits\n\n"
+        "modes:\n");
     const struct protocol *protocol;
     for (unsigned i = 0; (protocol = protocol_at(i)) != NULL; i++) {
         printf("  %-12s %s\n", protocol->name, protocol->summary);
@@ -72,7 +78,10 @@ static void set_option(struct options *options, int letter, const char *name)
     struct plan *plan = &options->plan;
     switch (letter) {
     case 'p':
-        workload->port = number(name, optarg, 1, 65535);
+        if (workload->port_count == PORTS_MAX) {
+            errx(2, "--port can be given %d times", PORTS_MAX);
+        }
+        workload->ports[workload->port_count++] = number(name, optarg, 1, 65535);
         break;
     case 'c':
         plan->connections = number(name, optarg, 1, 60000);
@@ -104,6 +113,9 @@ static void set_option(struct options *options, int letter, const char *name)
     case 's':
         workload->sequential = true;
         break;
+    case 'g':
+        options->gaps = true;
+        break;
     case 'h':
         print_help();
         exit(0);
@@ -118,7 +130,7 @@ static void read_options(int argc, char **argv, struct options *options)
     while ((letter = getopt_long(argc, argv, "", long_options, &at)) != -1) {
         set_option(options, letter, at < 0 ? "" : long_options[at].name);
     }
-    if (optind + 1 != argc || options->workload.port == 0) {
+    if (optind + 1 != argc || options->workload.port_count == 0) {
         errx(2, "give one mode and --port; see bench-load --help");
     }
     options->mode = argv[optind];
@@ -167,11 +179,31 @@ static int run_park(const struct options *options)
     return 0;
 }
 
+static int run_gaps(const struct options *options)
+{
+    struct gaps gaps;
+    if (options->plan.protocol->step_count != 1 || options->plan.cycles != 0) {
+        errx(2, "--gaps is for a time, and for modes of one step");
+    }
+    if (!gaps_run(&options->plan, &gaps)) {
+        return 1;
+    }
+    printf("{\"mode\":\"%s\",\"connections\":%u,\"acknowledged\":%llu,\"refused\":%llu,",
+           options->mode, options->plan.connections, (unsigned long long)gaps.acknowledged,
+           (unsigned long long)gaps.refused);
+    printf("\"longest_gap_ms\":%.1f,\"longest_wait_ms\":%.1f}\n", gaps.longest_gap_ms,
+           gaps.longest_wait_ms);
+    return 0;
+}
+
 static int run_protocol(const struct options *options)
 {
     static struct measurement measurement;
     if (options->plan.protocol == NULL) {
         errx(2, "no mode \"%s\"; see bench-load --help", options->mode);
+    }
+    if (options->gaps) {
+        return run_gaps(options);
     }
     if (!engine_run(&options->plan, &measurement)) {
         return 1;

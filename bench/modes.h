@@ -19,6 +19,7 @@ extern const struct protocol queue_lease_protocol;
 /* http_peers.c */
 extern const struct protocol hello_protocol;
 extern const struct protocol etcd_get_protocol;
+extern const struct protocol etcd_get_serializable_protocol;
 extern const struct protocol etcd_put_protocol;
 /* redis.c */
 extern const struct protocol redis_get_protocol;

@@ -9,10 +9,11 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { INBOX_BYTES = 16 * 1024, DESCRIPTORS_SPARE = 16 };
 
-int net_connect(unsigned port)
+int net_try_connect(unsigned port)
 {
     const struct sockaddr_in address = {.sin_family = AF_INET,
                                         .sin_port = htons((uint16_t)port),
@@ -23,10 +24,22 @@ int net_connect(unsigned port)
         err(1, "cannot open a socket");
     }
     if (connect(fd, (const struct sockaddr *)&address, sizeof address) != 0) {
-        err(1, "cannot connect to 127.0.0.1:%u", port);
+        int why = errno;
+        close(fd);
+        errno = why;
+        return -1;
     }
     if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0) {
         err(1, "cannot set TCP_NODELAY");
+    }
+    return fd;
+}
+
+int net_connect(unsigned port)
+{
+    int fd = net_try_connect(port);
+    if (fd < 0) {
+        err(1, "cannot connect to 127.0.0.1:%u", port);
     }
     return fd;
 }

@@ -14,6 +14,8 @@
 
 /* A connected socket without Nagle's delay; ends the program when the server does not take it. */
 int net_connect(unsigned port);
+/* The same, but -1 when the server does not take it (errno tells). */
+int net_try_connect(unsigned port);
 void net_nonblocking(int fd);
 /* Lets this process open as many descriptors as its hard limit allows; ends it when `wanted` are not to be had. */
 void net_raise_descriptors(unsigned wanted);

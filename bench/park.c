@@ -80,10 +80,11 @@ static bool messages_send(struct park *park, unsigned count)
 
 /* ---- the parked connections ---- */
 
-static void park_one(struct park *park, struct parked *parked, const struct buffer *request)
+static void park_one(struct park *park, unsigned index, const struct buffer *request)
 {
+    struct parked *parked = &park->all[index];
     struct epoll_event event = {.events = EPOLLIN, .data = {.ptr = parked}};
-    parked->fd = net_connect(park->workload->port);
+    parked->fd = net_connect(workload_port(park->workload, index));
     net_nonblocking(parked->fd);
     if (send(parked->fd, request->at, request->bytes, MSG_NOSIGNAL) != (long)request->bytes ||
         epoll_ctl(park->epoll, EPOLL_CTL_ADD, parked->fd, &event) != 0) {
@@ -98,7 +99,7 @@ static void park_all(struct park *park)
     buffer_format(&body, "{\"max\":1,\"wait_ms\":%d}", WAIT_MS);
     http_request(&request, "POST", target.at, &body);
     for (unsigned i = 0; i < park->count; i++) {
-        park_one(park, &park->all[i], &request);
+        park_one(park, i, &request);
     }
     buffer_free(&target);
     buffer_free(&body);
@@ -201,7 +202,7 @@ bool park_run(const struct workload *workload, unsigned connections, double *ret
     net_raise_descriptors(connections);
     park.all = calloc(connections, sizeof *park.all);
     park.epoll = epoll_create1(EPOLL_CLOEXEC);
-    park.control = net_connect(workload->port);
+    park.control = net_connect(workload_port(workload, 0));
     if (park.all == NULL || park.epoll < 0) {
         err(1, "cannot set up %u connections", connections);
     }

@@ -5,10 +5,13 @@
 #include <string.h>
 
 static const struct protocol *const protocols[] = {
-    &session_get_protocol, &session_put_protocol, &lock_protocol,        &queue_cycle_protocol,
-    &queue_send_protocol,  &queue_drain_protocol, &queue_lease_protocol, &hello_protocol,
-    &redis_get_protocol,   &redis_set_protocol,   &etcd_get_protocol,    &etcd_put_protocol,
-    &beanstalk_protocol,
+    &session_get_protocol, &session_put_protocol,
+    &lock_protocol,        &queue_cycle_protocol,
+    &queue_send_protocol,  &queue_drain_protocol,
+    &queue_lease_protocol, &hello_protocol,
+    &redis_get_protocol,   &redis_set_protocol,
+    &etcd_get_protocol,    &etcd_put_protocol,
+    &beanstalk_protocol,   &etcd_get_serializable_protocol,
 };
 
 const struct protocol *protocol_at(unsigned index)
@@ -30,6 +33,11 @@ const struct protocol *protocol_find(const char *name)
 struct request request_of(const struct buffer *buffer)
 {
     return (struct request){buffer->at, buffer->bytes};
+}
+
+unsigned workload_port(const struct workload *workload, unsigned index)
+{
+    return workload->ports[index % workload->port_count];
 }
 
 /* xorshift64*: even enough to spread keys, and the same in every run. */

@@ -17,11 +17,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { STEPS_MAX = 3 };
+enum { STEPS_MAX = 3, PORTS_MAX = 8 };
 
 /* What the command line asks for, and what the clients of one run share. */
 struct workload {
-    unsigned port;
+    unsigned ports[PORTS_MAX]; /* of the servers; connections are dealt out over them in turn */
+    unsigned port_count;
     const char *name;    /* of the queue, or the prefix of keys and locks */
     unsigned keys;       /* how many keys there are */
     bool sequential;     /* each key once in turn, rather than at random */
@@ -65,6 +66,8 @@ struct protocol {
     struct step steps[STEPS_MAX];
 };
 
+/* The port that so many-th connection goes to. */
+unsigned workload_port(const struct workload *workload, unsigned index);
 uint64_t workload_random(struct workload *workload);
 /* The key the next request is for, below `keys`. */
 uint64_t workload_key(struct workload *workload);

@@ -1,5 +1,5 @@
-"""The report: what the machine is, the tables, and docs/benchmarks.md, of which the part between the markers of the
-findings is kept as whoever wrote it left it."""
+"""The report: what the machine is, the tables, and docs/benchmarks.md. Of that each run writes its own part, the cluster's
+between markers; what is between the markers of the findings is kept as whoever wrote it left it."""
 
 import datetime
 import os
@@ -13,12 +13,13 @@ import time
 import servers
 
 PAGE = servers.ROOT / "docs" / "benchmarks.md"
-FINDINGS_BEGIN = "<!-- findings: kept as it is by bench/run.py -->"
-FINDINGS_END = "<!-- end of findings -->"
+FINDINGS = ("<!-- findings: kept as it is by bench/run.py -->", "<!-- end of findings -->")
+CLUSTER = ("<!-- cluster: written by bench/run.py --cluster -->", "<!-- end of cluster -->")
 
 INTRODUCTION = """# Benchmarks
 
-Written by `make bench` (`bench/run.py`); only the section *Findings* is written by hand.
+Written by `make bench` and, the section *A cluster of three*, by `make bench-cluster` (`bench/run.py`); only the section
+*Findings* is written by hand.
 
 Server and load generator share the machine, and every contestant meets the same client (`bench/load.c`): one thread,
 64 connections in a closed loop, each with one request under way, data of 200 bytes. The contestants of a row take turns,
@@ -99,6 +100,17 @@ def machine():
             f"{file_system(servers.BUILD)}, fdatasync of 4 KiB appended: {sync_microseconds():.0f} µs")
 
 
+CLUSTER_INTRODUCTION = """## A cluster of three
+
+Three members of Ringhold (16 partitions, 3 replicas of each) beside three of etcd, all on this one machine and its one
+disk, over loopback: what a member costs is paid three times on the same cores, which separate machines would not do. 64
+clients as above, dealt out over all three members, which send two of three requests of Ringhold's on to another. In each
+round either cluster starts with empty directories, rests for 3 s, is driven, and then loses with SIGKILL the member that
+leads (of Ringhold's the one that leads most partitions), while 16 clients write; a request that is not answered well is sent
+again, to the next member, until it is. Of the gaps the medians of the rounds are given, and the worst.
+"""
+
+
 def table(header, rows):
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
@@ -128,27 +140,49 @@ def details_table(details):
                  [detail_row(detail) for detail in details])
 
 
-def findings():
-    """What stands between the markers of the page now."""
-    if PAGE.exists():
-        found = re.search(re.escape(FINDINGS_BEGIN) + "(.*?)" + re.escape(FINDINGS_END), PAGE.read_text(), re.S)
-        if found:
-            return found[1].strip("\n")
-    return ""
+def kept(markers):
+    """The markers, and what stands between them on the page now."""
+    begin, end = markers
+    found = PAGE.exists() and re.search(re.escape(begin) + "(.*?)" + re.escape(end), PAGE.read_text(), re.S)
+    return f"{begin}\n\n" + (found[1].strip("\n") if found else "") + f"\n\n{end}\n"
+
+
+def circumstances(settings, load_before):
+    return (f"- **Machine**: {machine()}\n- **Versions**: {versions()}\n"
+            f"- **Run**: {datetime.date.today()}, {settings.rounds} rounds of {settings.seconds:g} s each; "
+            f"load average before it: {load_before:.2f}\n")
+
+
+def failures_list(failures):
+    whys = [f"- {who}: {why.splitlines()[0]}" for who, why in failures]
+    return ["What gave no numbers:\n", "\n".join(whys) + "\n"] if failures else []
 
 
 def page(outcomes, settings, failures, load_before):
     parts = [INTRODUCTION,
-             f"- **Machine**: {machine()}\n- **Versions**: {versions()}\n"
-             f"- **Run**: {datetime.date.today()}, {settings.rounds} rounds of {settings.seconds:g} s each; "
-             f"load average before it: {load_before:.2f}\n",
+             circumstances(settings, load_before),
              "## Goals\n", goals_table([line for outcome in outcomes for line in outcome.lines]) + "\n"]
-    if failures:
-        whys = [f"- {who}: {why.splitlines()[0]}" for who, why in failures]
-        parts += ["What gave no numbers:\n", "\n".join(whys) + "\n"]
+    parts += failures_list(failures)
     parts += ["## Every contestant\n", details_table([d for outcome in outcomes for d in outcome.details]) + "\n",
-              "## Findings\n", FINDINGS_BEGIN + "\n", findings() + "\n", FINDINGS_END + "\n"]
+              kept(CLUSTER), "## Findings\n", kept(FINDINGS)]
     return "\n".join(parts)
+
+
+def cluster_section(outcomes, settings, failures, load_before):
+    parts = [CLUSTER_INTRODUCTION, circumstances(settings, load_before),
+             goals_table([line for outcome in outcomes for line in outcome.lines]) + "\n"]
+    parts += failures_list(failures)
+    parts += [details_table([d for outcome in outcomes for d in outcome.details])]
+    return "\n".join(parts)
+
+
+def with_cluster_section(section):
+    """The page as it is, but for that section."""
+    old = kept(CLUSTER)
+    page_now = PAGE.read_text()
+    if CLUSTER[0] not in page_now:
+        page_now = page_now.replace("## Findings\n", f"{old}\n## Findings\n", 1)
+    return page_now.replace(old, f"{CLUSTER[0]}\n\n{section}\n\n{CLUSTER[1]}\n", 1)
 
 
 def write_page(text):

@@ -12,6 +12,7 @@ import sys
 
 sys.dont_write_bytecode = True  # leaves no __pycache__ in the source tree
 
+import cluster_rows
 import report
 import rows
 import servers
@@ -25,6 +26,7 @@ BUSY_LOAD = 0.5
 def read_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one short round, and a tenth of what is large")
+    parser.add_argument("--cluster", action="store_true", help="three members beside three of etcd, instead")
     parser.add_argument("--only", action="append", choices=list(rows.ROWS), metavar="ROW",
                         help="that row alone, repeatable: " + ", ".join(rows.ROWS))
     parser.add_argument("--rounds", type=int, help=f"({FULL.rounds})")
@@ -52,12 +54,12 @@ def check_needs(arguments):
         sys.exit(2)
 
 
-def run_rows(names, settings, with_ringhold):
+def run_rows(chosen, settings, with_ringhold):
     outcomes, failures = [], []
-    for name in names:
+    for name, row in chosen.items():
         print(f"== {name}", flush=True)
         try:
-            outcome = rows.ROWS[name].run(settings, with_ringhold, lambda text: print(f"   {text}", flush=True))
+            outcome = row.run(settings, with_ringhold, lambda text: print(f"   {text}", flush=True))
             outcomes.append(outcome)
             failures += outcome.failures
         except servers.Failure as failure:
@@ -77,9 +79,15 @@ def main():
     if load_before > BUSY_LOAD:
         print(f"warning: load average {load_before:.2f}: others use this machine, the numbers will not hold",
               file=sys.stderr)
-    outcomes, failures = run_rows(arguments.only or list(rows.ROWS), settings, not arguments.peers)
-    text = report.page(outcomes, settings, failures, load_before)
-    print("\n" + text.split("## Findings")[0].split(report.INTRODUCTION)[1].strip())
+    chosen = cluster_rows.ROWS if arguments.cluster else {name: rows.ROWS[name] for name in arguments.only or rows.ROWS}
+    outcomes, failures = run_rows(chosen, settings, not arguments.peers)
+    if arguments.cluster:
+        section = report.cluster_section(outcomes, settings, failures, load_before)
+        text = report.with_cluster_section(section)
+        print("\n" + section)
+    else:
+        text = report.page(outcomes, settings, failures, load_before)
+        print("\n" + text.split(report.CLUSTER[0])[0].split(report.INTRODUCTION)[1].strip())
     full = not (arguments.quick or arguments.only or arguments.peers or failures)
     if full or arguments.write:
         report.write_page(text)

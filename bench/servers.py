@@ -34,6 +34,11 @@ class Server:
         self.data = data
         self.killed = False
 
+    @property
+    def ports(self):
+        """Where its clients are spread over."""
+        return [self.port]
+
     def kill(self):
         """SIGKILL; from then on it is no failure that the server is gone."""
         self.killed = True
@@ -113,22 +118,30 @@ def accepts(port):
 
 
 @contextlib.contextmanager
-def running(name, command, data, port=None, announced=None, **more):
-    """A server from `command`. Its port is given, or announced in its output by the pattern `announced`."""
+def spawned(name, command, data, port=None, **more):
+    """A server from `command` that may not accept yet."""
     log = SCRATCH / f"{name}.log"
     process = spawn(command, log, **more)
+    server = Server(name, process, port, data)
     try:
-        if announced:
-            found = await_true(lambda: re.search(announced, log.read_text(errors="replace")),
-                               process, log, name)
-            port = int(found[1])
-        await_true(lambda: accepts(port), process, log, name)
-        server = Server(name, process, port, data)
         yield server
         if process.poll() is not None and not server.killed:
             raise Failure(f"{name} ended by itself with status {process.returncode}; see {log}")
     finally:
         stop(process)
+
+
+@contextlib.contextmanager
+def running(name, command, data, port=None, announced=None, **more):
+    """A server from `command`. Its port is given, or announced in its output by the pattern `announced`."""
+    log = SCRATCH / f"{name}.log"
+    with spawned(name, command, data, port, **more) as server:
+        if announced:
+            found = await_true(lambda: re.search(announced, log.read_text(errors="replace")),
+                               server.process, log, name)
+            server.port = int(found[1])
+        await_true(lambda: accepts(server.port), server.process, log, name)
+        yield server
 
 
 # ---- one function for each server; all take a fresh data directory unless told otherwise ----

@@ -33,7 +33,7 @@ static void fail(struct sql *sql)
     }
 }
 
-static bool configure(struct sql *sql, enum sql_access access, bool durable)
+static bool configure(struct sql *sql, enum sql_access access)
 {
     sqlite3_extended_result_codes(sql->handle, 1);
     sqlite3_busy_timeout(sql->handle, 10000); /* only a backup or a checkpoint can be in the way */
@@ -44,8 +44,8 @@ static bool configure(struct sql *sql, enum sql_access access, bool durable)
        Checkpoints are timed by the committer, off the commit path. */
     return sql_exec(sql, "PRAGMA page_size = 1024; PRAGMA journal_mode = WAL;"
                          "PRAGMA wal_autocheckpoint = 0; PRAGMA secure_delete = 0;"
-                         "PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY") &&
-           sql_exec(sql, durable ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
+                         "PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY;"
+                         "PRAGMA synchronous = FULL"); /* what that asks for, is the VFS's affair */
 }
 
 enum status sql_open(const char *path, enum sql_access access, bool durable, struct sql **ret,
@@ -59,12 +59,12 @@ enum status sql_open(const char *path, enum sql_access access, bool durable, str
     int flags =
         access == SQL_WRITER ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READWRITE;
     library_configure();
-    const char *vfs = access == SQL_WRITER && durable ? wal_vfs_name() : NULL;
+    const char *vfs = access == SQL_WRITER ? wal_vfs_name(durable) : NULL;
     int rc = sqlite3_open_v2(path, &sql->handle, flags | SQLITE_OPEN_NOMUTEX, vfs);
     if (rc != SQLITE_OK) {
         fail(sql);
     }
-    if (sql->failed || !configure(sql, access, durable)) {
+    if (sql->failed || !configure(sql, access)) {
         snprintf(ret_why, 256, "%s", sql->failure);
         sql_close(sql);
         return STATUS_STORAGE_UNAVAILABLE;

@@ -2,7 +2,6 @@
 
 #include <pthread.h>
 #include <sqlite3.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +17,7 @@ struct wal_file {
     char *bytes; /* gathered: what belongs at `offset` and is not written yet */
     sqlite3_int64 offset;
     size_t len, room;
+    bool durable;
     sqlite3_file *real;
 };
 
@@ -118,8 +118,9 @@ static int wal_sync(sqlite3_file *file, int flags)
     struct wal_file *wal = (struct wal_file *)file;
     size_t len =
         wal->len; /* a commit's last frame is always among them; a checkpoint's sync finds none */
+    bool commits = len > 0 && wal->offset > 0; /* at 0 is the header of a new WAL */
     int rc = flush(wal);
-    if (rc != SQLITE_OK) {
+    if (rc != SQLITE_OK || (commits && !wal->durable)) {
         return rc;
     }
     rc = wal->real->pMethods->xSync(wal->real, flags);
@@ -190,10 +191,15 @@ static const sqlite3_io_methods WAL_METHODS = {.iVersion = 1,
                                                .xSectorSize = wal_sector,
                                                .xDeviceCharacteristics = wal_device};
 
-static int open_wal(sqlite3_vfs *under, const char *name, struct wal_file *wal, int flags,
+/* The two of this file. */
+static sqlite3_vfs gathering, gathering_unsynced;
+
+static int open_wal(const sqlite3_vfs *vfs, const char *name, struct wal_file *wal, int flags,
                     int *ret_flags)
 {
+    sqlite3_vfs *under = vfs->pAppData;
     memset(wal, 0, sizeof *wal);
+    wal->durable = vfs == &gathering;
     wal->real = (sqlite3_file *)((char *)wal + REAL_AT);
     int rc = under->xOpen(under, name, wal->real, flags, ret_flags);
     /* Only a file with methods is closed by SQLite. */
@@ -206,33 +212,35 @@ static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int 
 {
     sqlite3_vfs *under = vfs->pAppData;
     return (flags & SQLITE_OPEN_WAL) != 0
-               ? open_wal(under, name, (struct wal_file *)file, flags, ret_flags)
+               ? open_wal(vfs, name, (struct wal_file *)file, flags, ret_flags)
                : under->xOpen(under, name, file, flags, ret_flags);
 }
 
-static sqlite3_vfs gathering;
-
-static void register_vfs(void)
+static void register_vfs(sqlite3_vfs *vfs, sqlite3_vfs *under, const char *name)
 {
-    static const char NAME[] = "ringhold-wal";
-    sqlite3_vfs *under = sqlite3_vfs_find(NULL);
-    if (under == NULL) {
-        return;
-    }
-    gathering = *under; /* every method but xOpen is the default's */
-    gathering.zName = NAME;
-    gathering.pNext = NULL;
-    gathering.pAppData = under;
-    gathering.szOsFile = REAL_AT + under->szOsFile;
-    gathering.xOpen = vfs_open;
-    if (sqlite3_vfs_register(&gathering, 0) != SQLITE_OK) {
-        gathering.zName = NULL;
+    *vfs = *under; /* every method but xOpen is the default's */
+    vfs->zName = name;
+    vfs->pNext = NULL;
+    vfs->pAppData = under;
+    vfs->szOsFile = REAL_AT + under->szOsFile;
+    vfs->xOpen = vfs_open;
+    if (sqlite3_vfs_register(vfs, 0) != SQLITE_OK) {
+        vfs->zName = NULL;
     }
 }
 
-const char *wal_vfs_name(void)
+static void register_both(void)
+{
+    sqlite3_vfs *under = sqlite3_vfs_find(NULL);
+    if (under != NULL) {
+        register_vfs(&gathering, under, "ringhold-wal");
+        register_vfs(&gathering_unsynced, under, "ringhold-wal-unsynced");
+    }
+}
+
+const char *wal_vfs_name(bool durable)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, register_vfs);
-    return gathering.zName;
+    pthread_once(&once, register_both);
+    return durable ? gathering.zName : gathering_unsynced.zName;
 }

@@ -7,12 +7,20 @@
  * Only for a connection with synchronous=FULL, which syncs every commit before it tells readers of it; without that
  * sync, readers would look for frames that are still in memory. All other files go straight to the default VFS.
  *
+ * A store that need not be durable with each commit (its log is, or nobody asked for it) wants the gathering too: for
+ * it there is a second VFS, in which the sync of a commit writes and does not wait for the disk. What SQLite syncs to
+ * keep the file sound is synced there as well: a new WAL's header, and the WAL before a checkpoint. So it promises what
+ * synchronous=NORMAL does.
+ *
  * A write that fails is told at the sync, where SQLite rolls the transaction back just the same.
  */
 #ifndef RINGHOLD_DB_WAL_VFS_H
 #define RINGHOLD_DB_WAL_VFS_H
 
-/* Registers the VFS, on top of the default one, the first time it is called. Its name, or NULL when it cannot. */
-const char *wal_vfs_name(void);
+#include <stdbool.h>
+
+/* Registers the VFS, on top of the default one, the first time it is called: the first, or the second where commits are
+   not `durable`. Its name, or NULL when it cannot. */
+const char *wal_vfs_name(bool durable);
 
 #endif

@@ -26,6 +26,8 @@
 enum {
     ACCEPTS_AT_ONCE = 64,
     NEW_SOCKETS_MAX = 1024, /* accepted, and not yet taken by their loop */
+    LOOK_MS_MIN = 1,        /* how often a loop looks around while calls are being committed … */
+    LOOK_MS_MAX = 32,       /* … and while nothing else happens */
 };
 
 struct loop {
@@ -36,6 +38,7 @@ struct loop {
     struct requests requests;
     struct linger_set linger;       /* the thread's own: connections that we ended first */
     struct half_closed half_closed; /* the thread's own: connections that the client may end */
+    int look_ms;                    /* the thread's own: from LOOK_MS_MIN to LOOK_MS_MAX */
     bool started;
 
     pthread_mutex_t mu;
@@ -218,13 +221,14 @@ static void accept_some(struct http *http)
 
 /*
  * libmicrohttpd says "at once" as long as a call is being committed, because it would call it again. The loop knows
- * better: such a call comes back through the inbox. It still looks once a millisecond, for whatever else is due.
+ * better: such a call comes back through the inbox. It still looks for whatever else is due: a millisecond after the last
+ * thing that happened, and then less and less often, for a commit that waits for other members takes many milliseconds.
  */
 static int poll_timeout_ms(struct loop *loop)
 {
     MHD_UNSIGNED_LONG_LONG timeout;
     if (loop->requests.committing > 0) {
-        return 1;
+        return loop->look_ms;
     }
     int longest = loop->linger.count > 0 ? LINGER_MS : 60000;
     if (MHD_get_timeout(loop->daemon, &timeout) != MHD_YES) {
@@ -244,9 +248,13 @@ static void *run(void *argument)
                            {.fd = loop->half_closed.epoll, .events = POLLIN},
                            {.fd = http->config.listen_socket, .events = POLLIN}};
     bool accepts = loop == &http->loops[0];
+    loop->look_ms = LOOK_MS_MIN;
     while (!atomic_load_explicit(&http->stopping, memory_order_relaxed)) {
         bool listening = accepts && atomic_load(&http->accepting);
-        poll(fds, listening ? 5 : 4, poll_timeout_ms(loop));
+        int ready = poll(fds, listening ? 5 : 4, poll_timeout_ms(loop));
+        loop->look_ms = ready != 0                        ? LOOK_MS_MIN
+                        : loop->look_ms * 2 < LOOK_MS_MAX ? loop->look_ms * 2
+                                                          : LOOK_MS_MAX;
         bool back = (fds[1].revents & POLLIN) != 0 && empty_inbox(loop);
         if (loop->linger.count > 0) {
             linger_run(&loop->linger, clock_monotonic_us());

@@ -7,11 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-    BATCHES_MAX =
-        4,          /* under way at a time: so few that what arrives meanwhile makes a larger one */
-    IDLE_MS = 60000 /* how often a TICK is looked for when none is due */
-};
+enum { IDLE_MS = 60000 /* how often a TICK is looked for when none is due */ };
 
 static const struct events NO_EVENTS = {NULL, 0, 0};
 
@@ -52,6 +48,11 @@ enum status hosted_submit(struct hosted *hosted, struct job *job)
 
 /* ---- batches ------------------------------------------------------------------------------------------------------ */
 
+/*
+ * One is under way at a time, and what arrives meanwhile makes the next. An entry costs the same whatever is in it, on
+ * every replica a write to the disk, messages and a transaction; more than one under way made them smaller and no faster.
+ */
+
 static bool tick_is_due(const struct hosted *hosted)
 {
     return due_in_ms(machine_due(hosted->place.machine), clock_now(hosted->place.clock)) <= 0;
@@ -59,9 +60,13 @@ static bool tick_is_due(const struct hosted *hosted)
 
 static void on_timer(uv_timer_t *timer);
 
-/* The timer is set for when a TICK is due. */
+/* The timer is set for when a TICK is due; while a batch is under way, its end looks for one. */
 static void set_timer(struct hosted *hosted)
 {
+    if (hosted->under_way) {
+        uv_timer_stop(&hosted->timer);
+        return;
+    }
     int64_t soonest = due_in_ms(machine_due(hosted->place.machine), clock_now(hosted->place.clock));
     soonest = soonest < 1 ? 1 : soonest < IDLE_MS ? soonest : IDLE_MS;
     if (!hosted->closing) {
@@ -148,14 +153,14 @@ static void on_done(void *context, enum replica_outcome outcome)
 {
     struct batch *batch = context;
     struct hosted *hosted = batch->hosted;
-    hosted->batches--;
+    hosted->under_way = false;
     if (outcome == REPLICA_COMMITTED) {
         jobs_finish(batch->jobs); /* apply has filled the results */
     } else {
         jobs_refuse(batch->jobs, status_of(outcome));
     }
     atomic_store(&hosted->storage_ok, outcome != REPLICA_NO_SPACE);
-    hosted->hooks.batch_done(hosted->hooks.context, &NO_EVENTS);
+    hosted->hooks.batch_done(hosted->hooks.context, &batch->events);
     metrics_batch(batch->count, 0, clock_monotonic_us() - batch->begun_us,
                   outcome != REPLICA_COMMITTED);
     free_batch(batch);
@@ -192,7 +197,7 @@ static void propose(struct hosted *hosted, bool ticks)
     enum replica_outcome outcome =
         text_given(entry) ? replica_propose(hosted->replica, entry, batch, on_done) : REPLICA_BUSY;
     if (outcome == REPLICA_PENDING) {
-        hosted->batches++;
+        hosted->under_way = true;
         return;
     }
     jobs_refuse(batch->jobs, status_of(outcome));
@@ -203,8 +208,8 @@ static void propose(struct hosted *hosted, bool ticks)
 static void propose_some(struct hosted *hosted)
 {
     bool more = !hosted->closing && atomic_load(&hosted->leads);
-    while (more && hosted->batches < BATCHES_MAX) {
-        bool ticks = hosted->batches == 0 && tick_is_due(hosted);
+    while (more && !hosted->under_way) {
+        bool ticks = tick_is_due(hosted);
         more = hosted_queued(hosted) > 0;
         if (more || ticks) {
             propose(hosted, ticks);

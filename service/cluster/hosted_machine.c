@@ -58,7 +58,11 @@ static bool on_apply(void *context, struct text entry, uint64_t index, uint64_t 
         pthread_mutex_lock(&hosted->mu);
         hosted->counters = machine_counters(machine);
         pthread_mutex_unlock(&hosted->mu);
-        hosted->hooks.batch_done(hosted->hooks.context, &events);
+        if (proposal != NULL) {
+            ((struct batch *)proposal)->events = events;
+        } else {
+            hosted->hooks.batch_done(hosted->hooks.context, &events);
+        }
     } else {
         LOG(LOG_ERROR, "entry-not-applied", LOG_INT("partition", hosted->place.partition),
             LOG_INT("index", (int64_t)index),

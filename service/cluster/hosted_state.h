@@ -18,7 +18,8 @@ struct batch {
     size_t count;
     bool ticks; /* a TICK comes behind the jobs' commands */
     struct command tick;
-    struct arena arena; /* of the entry, then of the TICK's result and the events */
+    struct arena arena;   /* of the entry, then of the TICK's result and the events */
+    struct events events; /* once it is applied; told when it is done */
     int64_t begun_us;
 };
 
@@ -30,7 +31,7 @@ struct hosted {
     char database[HOSTED_PATH_BYTES];
     uv_timer_t timer;        /* the next TICK */
     struct uvloop_task task; /* looks at the queue */
-    int batches;             /* under way */
+    bool under_way;          /* a batch is */
     struct arena applying;   /* of an entry that came from elsewhere */
     bool closing;
     void (*closed)(void *context);

@@ -13,6 +13,7 @@ struct lane {
     struct lane_owner owner;
     CURLM *multi; /* NULL before the first transfer and after a long rest */
     struct transfer *transfers;
+    struct transfer_spares spares;
     size_t count;
     uv_timer_t timer;               /* libcurl's */
     uv_timer_t resting;             /* runs while there is no transfer */
@@ -208,6 +209,7 @@ static CURLM *make_multi(struct lane *lane)
 
 static void drop_connections(struct lane *lane)
 {
+    transfer_spares_free(&lane->spares);
     if (lane->multi != NULL) {
         curl_multi_cleanup(lane->multi);
         lane->multi = NULL;
@@ -262,7 +264,8 @@ const char *lane_begin(struct lane *lane, struct forward *forward, int64_t left_
     if (lane->multi == NULL) {
         return "out of memory";
     }
-    struct transfer_place place = {lane->multi, &lane->transfers, on_opened, close_socket, lane};
+    struct transfer_place place = {lane->multi, &lane->transfers, &lane->spares,
+                                   on_opened,   close_socket,     lane};
     const char *why = transfer_begin(forward, left_us, place);
     if (why == NULL) {
         lane->count++;

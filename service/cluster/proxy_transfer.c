@@ -15,6 +15,7 @@ struct transfer {
     struct forward *forward;
     struct curl_slist *headers; /* in the forward's arena */
     bool sent;                  /* bytes may have gone out */
+    bool answered;              /* it has ended well */
     bool bodiless;
     struct proxy_gathering gathering;
 };
@@ -173,10 +174,8 @@ static void set_callbacks(CURL *easy, struct transfer *transfer)
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
 }
 
-static void set_manners(CURL *easy, int64_t left_us)
+static void set_manners(CURL *easy)
 {
-    int64_t left_ms = left_us < 1000 ? 1 : left_us / 1000; /* 0 would mean for ever */
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)left_ms);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)PROXY_CONNECT_MS_MAX);
     curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)PROXY_IDLE_SECONDS);
     curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)BUFFER_BYTES);
@@ -201,8 +200,9 @@ static bool has_body(const struct forward *forward)
 }
 
 /* libcurl copies texts that it is given, but for the body. */
-static const char *set_request(struct transfer *transfer)
+static const char *set_request(struct transfer *transfer, int64_t left_us)
 {
+    int64_t left_ms = left_us < 1000 ? 1 : left_us / 1000; /* 0 would mean for ever */
     const struct forward *forward = transfer->forward;
     CURL *easy = transfer->easy;
     struct text target = arena_copy(forward->arena, forward->target);
@@ -212,6 +212,8 @@ static const char *set_request(struct transfer *transfer)
     bool set = curl_easy_setopt(easy, CURLOPT_URL, forward->base) == CURLE_OK &&
                curl_easy_setopt(easy, CURLOPT_REQUEST_TARGET, target.at) == CURLE_OK &&
                curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers) == CURLE_OK;
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)left_ms);
+    curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L); /* forgets what the handle sent before */
     if (transfer->bodiless) {
         curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
     } else if (has_body(forward)) {
@@ -233,13 +235,7 @@ static const char *prepare(struct transfer *transfer, int64_t left_us)
     if (why != NULL) {
         return why;
     }
-    transfer->easy = curl_easy_init();
-    if (transfer->easy == NULL) {
-        return "out of memory";
-    }
-    set_callbacks(transfer->easy, transfer);
-    set_manners(transfer->easy, left_us);
-    return set_request(transfer);
+    return set_request(transfer, left_us);
 }
 
 /* ---- its life ----------------------------------------------------------------------------------------------------- */
@@ -250,13 +246,64 @@ static void free_transfer(struct transfer *transfer)
     free(transfer);
 }
 
-const char *transfer_begin(struct forward *forward, int64_t left_us, struct transfer_place place)
+void transfer_spares_free(struct transfer_spares *spares)
+{
+    while (spares->first != NULL) {
+        struct transfer *transfer = spares->first;
+        spares->first = transfer->next;
+        spares->count--;
+        free_transfer(transfer);
+    }
+}
+
+/* With a handle whose requests are still to be told. NULL when memory ran out. */
+static struct transfer *make(struct transfer_place place)
 {
     struct transfer *transfer = calloc(1, sizeof *transfer);
     if (transfer == NULL) {
-        return "out of memory";
+        return NULL;
     }
     transfer->place = place;
+    transfer->easy = curl_easy_init();
+    if (transfer->easy == NULL) {
+        free(transfer);
+        return NULL;
+    }
+    set_callbacks(transfer->easy, transfer);
+    set_manners(transfer->easy);
+    return transfer;
+}
+
+static struct transfer *spare_or_new(struct transfer_place place)
+{
+    struct transfer *spare = place.spares->first;
+    if (spare == NULL) {
+        return make(place);
+    }
+    place.spares->first = spare->next;
+    place.spares->count--;
+    *spare = (struct transfer){.place = place, .easy = spare->easy};
+    return spare;
+}
+
+static void free_or_spare(struct transfer *transfer)
+{
+    struct transfer_spares *spares = transfer->place.spares;
+    if (!transfer->answered || spares->count >= TRANSFER_SPARES_MAX) {
+        free_transfer(transfer);
+        return;
+    }
+    transfer->next = spares->first;
+    spares->first = transfer;
+    spares->count++;
+}
+
+const char *transfer_begin(struct forward *forward, int64_t left_us, struct transfer_place place)
+{
+    struct transfer *transfer = spare_or_new(place);
+    if (transfer == NULL) {
+        return "out of memory";
+    }
     transfer->forward = forward;
     transfer->bodiless = strcmp(forward->method, "HEAD") == 0;
     transfer->gathering.arena = forward->arena;
@@ -285,7 +332,7 @@ void transfer_end(struct transfer *transfer)
         transfer->next->link = transfer->link;
     }
     curl_multi_remove_handle(transfer->place.multi, transfer->easy);
-    free_transfer(transfer);
+    free_or_spare(transfer);
 }
 
 static struct transfer *transfer_of(CURL *easy)
@@ -312,6 +359,7 @@ static struct transfer_result judge(struct transfer *transfer, CURLcode code)
     struct proxy_gathering *g = &transfer->gathering;
     if (code == CURLE_OK && proxy_gathering_end(g, transfer->bodiless)) {
         forward->answer = g->answer;
+        transfer->answered = true;
         return (struct transfer_result){forward, FORWARD_ANSWERED, NULL};
     }
     const char *failure = g->broken != NULL ? g->broken : curl_easy_strerror(code);

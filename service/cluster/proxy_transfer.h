@@ -9,9 +9,19 @@
 
 #include <curl/curl.h>
 
+/* Transfers that have ended well, to be used again: making one anew costs libcurl as much as all else about it. */
+struct transfer_spares {
+    struct transfer *first;
+    size_t count; /* at most TRANSFER_SPARES_MAX */
+};
+
+enum { TRANSFER_SPARES_MAX = 64 };
+
+/* Spares are given to transfers of the place that they came from. */
 struct transfer_place {
     CURLM *multi;
     struct transfer **list;
+    struct transfer_spares *spares;
     void (*opened)(void *context, curl_socket_t socket);
     curl_closesocket_callback close_socket; /* closes sockets of its connections, then or later */
     void *context;                          /* for both */
@@ -19,8 +29,9 @@ struct transfer_place {
 
 /* Makes forward->transfer, puts it into the list and hands it to libcurl. NULL, or why that cannot be. */
 const char *transfer_begin(struct forward *forward, int64_t left_us, struct transfer_place place);
-/* Takes it out of its list and frees it. What is under way is broken off: its connection is closed. */
+/* Takes it out of its list and frees it, or spares it. What is under way is broken off: its connection is closed. */
 void transfer_end(struct transfer *transfer);
+void transfer_spares_free(struct transfer_spares *spares);
 /* Whether bytes of this handle's request may have gone out. */
 bool transfer_has_sent(CURL *easy);
 struct forward *transfer_forward(struct transfer *transfer);

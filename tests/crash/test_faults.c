@@ -462,6 +462,21 @@ Test(faults, with_relaxed_durability_a_power_cut_takes_only_the_last_batches)
     cr_expect_gt(lost, 0, "what is not synced can be lost; else this test looks at nothing");
 }
 
+/* The calls of that kind that a whole play makes. */
+static long calls_of_a_play(enum faulty_call kind, bool durable)
+{
+    stage.durable = durable;
+    return rehearse(kind);
+}
+
+Test(faults, relaxed_durability_writes_a_commit_in_one_piece_as_well_and_does_not_sync_it)
+{
+    long writes = calls_of_a_play(FAULTY_WRITE, true);
+    cr_expect_eq(calls_of_a_play(FAULTY_WRITE, false), writes);
+    cr_expect_leq(calls_of_a_play(FAULTY_SYNC, false),
+                  calls_of_a_play(FAULTY_SYNC, true) - PLAY_BATCHES);
+}
+
 static void cut_power_in_each_commit(struct scene *scene, size_t batch)
 {
     enum { CUTS = 6 };

@@ -57,7 +57,8 @@ test('a client that hangs up after others have begun to lead is noticed', async 
     for (const name of names) expect(await a.ask('PUT', `/v1/locks/${name}/leases/x`, { owner: 'x', ttl_ms: 120000 }), 201);
     for (const name of names) {
       for (const member of [a, c]) {
-        const body = JSON.stringify({ owner: member.name, wait_ms: 60000, ttl_ms: 120000 });
+        const owner = `${member.name}-${name}`; // of one line: owners who wait for each other would be a deadlock
+        const body = JSON.stringify({ owner, wait_ms: 60000, ttl_ms: 120000 });
         const url = `${member.base}/v1/locks/${name}/leases/${member.name}`;
         const note = async (answer) => early.push(`${answer.status} ${await answer.text()}`);
         fetch(url, { method: 'PUT', body, signal: leaving.signal }).then(note).catch(() => {});
