@@ -357,13 +357,14 @@ static int on_control(sqlite3_file *base, int operation, void *argument)
 static int on_sector(sqlite3_file *base)
 {
     (void)base;
-    return 512;
+    return 4096;
 }
 
+/* As SQLite's unix VFS has it: without, a commit would be padded behind its sync, and db/wal_vfs.c would keep that back. */
 static int on_device(sqlite3_file *base)
 {
     (void)base;
-    return 0;
+    return SQLITE_IOCAP_POWERSAFE_OVERWRITE;
 }
 
 /* ---- SQLite: the index of a WAL ----------------------------------------------------------------------------------- */
