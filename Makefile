@@ -120,7 +120,7 @@ $(BUILD)/flags: always
 ## make test         every test: units, histories, the program, the HTTP front, the contract, short crash and fuzz runs
 test: packages-test
 	@$(PARTS) $(BUILD)/ringhold $(BUILD)/unit $(BUILD)/history $(BUILD)/cluster $(BUILD)/cluster-node \
-	    $(BUILD)/drive-proxy node_modules/.done
+	    $(BUILD)/drive-proxy $(BUILD)/sim node_modules/.done
 	$(BUILD)/unit
 	$(BUILD)/cluster
 	tests/cluster/backports.sh
@@ -134,7 +134,7 @@ test: packages-test
 	tests/http/run.sh $(BUILD)/ringhold
 	tests/http/run.sh $(BUILD)/ringhold tests/members/*.test.mjs
 	node tests/contract/run.mjs --server $(BUILD)/ringhold
-	@$(MAKE) --no-print-directory crash-short fuzz-short chaos-short
+	@$(MAKE) --no-print-directory crash-short fuzz-short sim-short chaos-short
 
 ## make unit         the unit tests alone
 unit: packages-test
@@ -153,6 +153,7 @@ history: packages-test
 
 -include tests/fuzz/fuzz.mk
 -include tests/crash/crash.mk
+-include tests/sim/sim.mk
 -include tests/chaos/chaos.mk
 
 # Under Criterion a leak found by AddressSanitizer would still exit 0, hence abort_on_error.

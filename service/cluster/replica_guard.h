@@ -53,4 +53,33 @@ enum guard_lost guard_lost(const struct raft *follower, raft_id leader, raft_tim
  */
 bool guard_asks_itself(const struct raft *voter, raft_term asked);
 
+/*
+ * The follower itself in its membership, when it does not vote in that; else NULL. It must vote all the same for who asks
+ * it: in a newer membership than its own, which has not come to it yet, its vote may be the one that is missing. (The
+ * engine refuses it. A leader that dies while it promotes a second voter would never be elected again.)
+ */
+struct raft_server *guard_standing_by(const struct raft *follower);
+
+/*
+ * How many of the message's first entries the follower has cut from its log. A message that is sent again, because its
+ * answer is late, may begin before the log; the engine would take what it does not find there for new, and append it
+ * behind the end. So a message begins behind the cut.
+ */
+unsigned guard_cut(const struct raft *follower, const struct raft_append_entries *message);
+
+/*
+ * Whether it is noted which members are committed. Where two changes are committed at once the engine takes a snapshot
+ * between them, if it is due, with the members of the first; a replica that starts from that one never changes its members
+ * again. So the log is not cut then.
+ */
+bool guard_members_known(const struct raft *raft);
+
+/*
+ * Whether a replica that loads this will vote alone. The engine then makes it the leader at once, in the term that it has
+ * stored, which it may have led before: entries that it lost with a crash, and that a stand-by has, would be replaced by
+ * others of the same index and term. So it must begin a new term first.
+ */
+bool guard_votes_alone(raft_id self, const struct raft_snapshot *snapshot,
+                       const struct raft_entry entries[], size_t count);
+
 #endif

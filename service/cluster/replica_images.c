@@ -1,6 +1,7 @@
 /*
  * The engine thinks of the log being cut as storing a copy of the state. Here the state is durable by itself; so the
- * "copy" is a mark that says how far it is, stored after the machine was synced:
+ * "copy" is a mark that says how far it is, stored after the machine was synced (how far by the machine's own count: the
+ * engine's goes on with entries of its own, which the machine never sees):
  *
  *     cut       engine: snapshot ─► mark;  put ─► machine.sync (thread) ─► the mark is stored, the log is cut
  *     send      engine: get ─► the mark is read ─► machine.image (thread) ─► sent in its place
@@ -10,6 +11,7 @@
  * What is sent may be newer than what it is called: the machine knows what it has applied, and the entries between are
  * committed.
  */
+#include "service/cluster/replica_guard.h"
 #include "service/cluster/replica_state.h"
 #include "service/cluster/wire.h"
 #include "service/log.h"
@@ -21,14 +23,17 @@
 
 enum { MARK_BYTES = 16 };
 
-static void *mark_of(uint64_t index)
+/* Of the machine as it is now. The buffer's base is NULL when memory ran out. */
+static struct raft_buffer make_mark(const struct replica *replica)
 {
+    uint64_t index, term;
     unsigned char *mark = raft_malloc(MARK_BYTES);
     if (mark != NULL) {
+        replica->machine.applied(replica->machine.context, &index, &term);
         memcpy(mark, REPLICA_MARK, sizeof REPLICA_MARK);
         wire_put64(mark + sizeof REPLICA_MARK, index);
     }
-    return mark;
+    return (struct raft_buffer){mark, MARK_BYTES};
 }
 
 static bool is_mark(const struct raft_buffer *buffer)
@@ -64,17 +69,17 @@ int replica_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned 
 {
     struct replica *replica = fsm->data;
     if (replica->failed || replica->closing || replica->works > 0 ||
-        replica_now(replica) < replica->cut_not_before) {
+        replica_now(replica) < replica->cut_not_before || !guard_members_known(&replica->raft)) {
         return RAFT_BUSY; /* the engine asks again */
     }
     struct raft_buffer *buffer = raft_malloc(sizeof *buffer);
-    void *mark = mark_of(raft_last_applied(&replica->raft));
-    if (buffer == NULL || mark == NULL) {
+    struct raft_buffer mark = make_mark(replica);
+    if (buffer == NULL || mark.base == NULL) {
         raft_free(buffer);
-        raft_free(mark);
+        raft_free(mark.base);
         return RAFT_NOMEM;
     }
-    *buffer = (struct raft_buffer){mark, MARK_BYTES};
+    *buffer = mark;
     *bufs = buffer;
     *n_bufs = 1;
     return 0;
@@ -131,12 +136,25 @@ static void put_work(struct replica_work *work)
     }
 }
 
+/* What is stored: of a cut the mark that was made before the machine was synced, of an image one of what it made of the
+   machine. */
+static bool set_mark(struct replica *replica, struct image_put *put)
+{
+    if (put->trailing > 0) {
+        return true;
+    }
+    put->mark = make_mark(replica);
+    put->stored.bufs = &put->mark;
+    put->stored.n_bufs = 1;
+    return put->mark.base != NULL;
+}
+
 static void put_worked(struct replica_work *work)
 {
     struct image_put *put = put_of(work);
     struct replica *replica = put->replica;
     replica->works--;
-    int rc = put->good ? 0 : RAFT_IOERR;
+    int rc = put->good && set_mark(replica, put) ? 0 : RAFT_IOERR;
     if (rc == 0) {
         rc = replica->inner.snapshot_put(&replica->io, put->trailing, &put->inner, &put->stored,
                                          put_stored);
@@ -150,12 +168,9 @@ static void put_worked(struct replica_work *work)
 /* False when memory ran out. */
 static bool begin_put(struct replica *replica, struct image_put *put)
 {
-    put->mark.base = mark_of(put->given->index);
-    put->mark.len = MARK_BYTES;
     put->work.run = put_work;
     put->work.over = put_worked;
-    if (put->mark.base == NULL || !replica->ground->calls->queue(replica->ground, &put->work)) {
-        raft_free(put->mark.base);
+    if (!replica->ground->calls->queue(replica->ground, &put->work)) {
         return false;
     }
     replica->cutting |= put->trailing > 0;
@@ -176,8 +191,6 @@ int replica_image_put(struct raft_io *io, unsigned trailing, struct raft_io_snap
         put->cb = cb;
         put->given = snapshot;
         put->stored = *snapshot;
-        put->stored.bufs = &put->mark;
-        put->stored.n_bufs = 1;
         put->trailing = trailing;
         put->log_bytes = replica->log_bytes;
         put->log_entries = replica->log_entries;

@@ -3,10 +3,13 @@
  * backend, and do what it does not:
  *
  *   send      cuts messages to what their receiver takes right (guard_batch), and lets no member's queue grow without end
- *   recv      commits first (guard_commit_first), lets members vote in time (guard_may_vote), and puts off an image that
- *             comes while the log is being cut, over which the engine would crash
+ *   recv      leaves out what was cut already (guard_cut), commits first (guard_commit_first), lets members vote in time
+ *             and whoever is asked (guard_may_vote, guard_standing_by), and puts off an image that comes while the log is
+ *             being cut, over which the engine would crash
  *   set_*, append, truncate   a failure stops the replica: the engine would go on with a term, vote or log that only its
- *             memory holds
+ *             memory holds. It is not told: on its way out of a failure it frees entries that it freed before. It goes
+ *             on, then, but nothing that it sends or receives any more gets through
+ *   load      begins a new term for who votes alone (guard_votes_alone)
  *   images    see replica_images.c
  */
 #include "service/cluster/replica_guard.h"
@@ -140,12 +143,51 @@ static void defer(struct replica *replica, const struct raft_message *message)
     }
 }
 
+/* Lets the message begin behind what was cut. */
+static void skip_cut(const struct replica *replica, struct raft_append_entries *message)
+{
+    const struct raft *raft = &replica->raft;
+    unsigned count = guard_cut(raft, message);
+    if (count == 0) {
+        return;
+    }
+    if (count == message->n_entries) {
+        raft_free(message->entries[0].batch);
+        raft_free(message->entries);
+        message->entries = NULL;
+    } else {
+        memmove(message->entries, message->entries + count,
+                (message->n_entries - count) * sizeof *message->entries);
+    }
+    message->n_entries -= count;
+    message->prev_log_index = raft->trail.snapshot.index;
+    message->prev_log_term = raft->trail.snapshot.term;
+}
+
 static void commit_first(struct replica *replica, const struct raft_message *message)
 {
     struct raft_message sign = *message;
     sign.append_entries.entries = NULL;
     sign.append_entries.n_entries = 0;
     replica->recv(&replica->io, &sign);
+}
+
+/* Nothing but the vote depends on the role meanwhile, and nothing moves the membership. */
+static void vote(struct replica *replica, struct raft_message *message)
+{
+    struct raft_server *self = guard_standing_by(&replica->raft);
+    int role = self != NULL ? self->role : RAFT_VOTER;
+    /* Who asks has waited for a leader that seems to have ended; we need not wait as long again. */
+    if (replica->lost != 0 || guard_may_vote(&replica->raft, replica->io.time(&replica->io))) {
+        message->request_vote.disrupt_leader = true;
+    }
+    if (self != NULL) {
+        self->role = RAFT_VOTER;
+    }
+    replica->recv(&replica->io, message);
+    if (self != NULL) {
+        self->role = role;
+    }
 }
 
 void replica_receive(struct raft_io *io, struct raft_message *message)
@@ -162,6 +204,9 @@ void replica_receive(struct raft_io *io, struct raft_message *message)
         defer(replica, message);
         return;
     }
+    if (message->type == RAFT_APPEND_ENTRIES) {
+        skip_cut(replica, &message->append_entries);
+    }
     if (message->type == RAFT_APPEND_ENTRIES &&
         guard_commit_first(&replica->raft, &message->append_entries)) {
         commit_first(replica, message);
@@ -169,11 +214,10 @@ void replica_receive(struct raft_io *io, struct raft_message *message)
     raft_term asked = 0;
     if (message->type == RAFT_REQUEST_VOTE) {
         asked = message->request_vote.term;
-        /* Who asks has waited for a leader that seems to have ended; we need not wait as long again. */
-        message->request_vote.disrupt_leader |=
-            replica->lost != 0 || guard_may_vote(&replica->raft, io->time(io));
+        vote(replica, message);
+    } else {
+        replica->recv(io, message);
     }
-    replica->recv(io, message);
     replica_heard(replica, asked);
 }
 
@@ -214,27 +258,28 @@ static int io_start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick, ra
 
 /* ---- the disk ----------------------------------------------------------------------------------------------------- */
 
-/* Passes a result on, and stops the replica when it is none. */
+/* Stops the replica when something was not stored. What the engine is told. */
 static int checked(struct raft_io *io, int rc, const char *what)
 {
     if (rc != 0) {
         replica_fail(replica_of_io(io), "cannot store %s: %s", what, io->errmsg);
     }
-    return rc;
+    return 0;
 }
 
 static int io_set_term(struct raft_io *io, raft_term term)
 {
     struct replica *replica = replica_of_io(io);
-    return replica->failed ? RAFT_IOERR : checked(io, replica->inner.set_term(io, term), "a term");
+    return replica->failed ? 0 : checked(io, replica->inner.set_term(io, term), "a term");
 }
 
 static int io_set_vote(struct raft_io *io, raft_id node)
 {
     struct replica *replica = replica_of_io(io);
-    return replica->failed ? RAFT_IOERR : checked(io, replica->inner.set_vote(io, node), "a vote");
+    return replica->failed ? 0 : checked(io, replica->inner.set_vote(io, node), "a vote");
 }
 
+/* Entries that were not taken in are called back never: what the engine keeps for that goes with the process. */
 static int io_append(struct raft_io *io, struct raft_io_append *request,
                      const struct raft_entry entries[], unsigned n, raft_io_append_cb cb)
 {
@@ -255,10 +300,16 @@ static int io_load(struct raft_io *io, raft_term *term, raft_id *voted_for,
 {
     struct replica *replica = replica_of_io(io);
     int rc = replica->inner.load(io, term, voted_for, snapshot, start_index, entries, n_entries);
-    if (rc == 0) {
-        replica_log_grew(replica, *entries, (unsigned)*n_entries);
+    if (rc != 0) {
+        return rc;
     }
-    return rc;
+    replica_log_grew(replica, *entries, (unsigned)*n_entries);
+    if (guard_votes_alone(replica->node, *snapshot, *entries, *n_entries)) {
+        *term += 1;
+        *voted_for = 0;
+        (void)io_set_term(io, *term);
+    }
+    return 0;
 }
 
 void replica_io_wrap(struct replica *replica)

@@ -59,10 +59,10 @@ struct image_put {
     struct raft_io_snapshot_put inner, *outer;
     raft_io_snapshot_put_cb cb;
     const struct raft_snapshot *given;
-    struct raft_snapshot stored; /* the given one with a mark for its content */
-    struct raft_buffer mark;
-    unsigned trailing; /* 0: an image being installed */
-    size_t log_bytes;  /* of the log when it began */
+    struct raft_snapshot stored; /* the given one, of an image with a mark for its content */
+    struct raft_buffer mark;     /* of an image that was installed */
+    unsigned trailing;           /* 0: an image being installed */
+    size_t log_bytes;            /* of the log when it began */
     unsigned log_entries;
     struct replica_work work;
     bool good;

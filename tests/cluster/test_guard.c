@@ -203,6 +203,48 @@ Test(guard, told_first_what_is_committed_a_follower_keeps_it)
     raft_free(second.entries);
 }
 
+/* The follower cuts its log up to there. */
+static void cut(struct follower *follower, raft_index index)
+{
+    struct raft_buffer encoded = members(3);
+    struct raft_event event = {.type = RAFT_SNAPSHOT};
+    event.snapshot.metadata.index = index;
+    event.snapshot.metadata.term = 1;
+    event.snapshot.metadata.configuration_index = 1;
+    cr_assert_eq(raft_configuration_decode(&encoded, &event.snapshot.metadata.configuration), 0);
+    raft_free(encoded.base);
+    step(follower, event);
+}
+
+Test(guard, alone_the_engine_takes_again_what_it_has_cut)
+{
+    struct follower follower;
+    open_follower(&follower);
+    append(&follower, (struct append){1, 1, 1, 1, "cc"});
+    append(&follower, (struct append){1, 1, 3, 3, ""});
+    cut(&follower, 3);
+    append(&follower, (struct append){1, 0, 0, 3, "3cc"}); /* what it has, sent again */
+    cr_assert_gt(follower.raft.last_stored, 3);
+    close_follower(&follower);
+}
+
+Test(guard, a_message_begins_behind_the_cut)
+{
+    struct follower follower;
+    struct raft_append_entries message = {.prev_log_index = 0, .n_entries = 2};
+    open_follower(&follower);
+    append(&follower, (struct append){1, 1, 1, 1, "cc"});
+    append(&follower, (struct append){1, 1, 3, 3, ""});
+    cr_assert_eq(guard_cut(&follower.raft, &message), 0); /* nothing is cut */
+    cut(&follower, 3);
+    cr_assert_eq(guard_cut(&follower.raft, &message), 2);
+    message.n_entries = 5;
+    cr_assert_eq(guard_cut(&follower.raft, &message), 3);
+    message.prev_log_index = 3;
+    cr_assert_eq(guard_cut(&follower.raft, &message), 0);
+    close_follower(&follower);
+}
+
 /* Whether node 3 gets the follower's vote. */
 static bool gets_vote(struct follower *follower, bool disrupt)
 {
@@ -491,6 +533,71 @@ Test(guard, a_replica_votes_once_its_leader_is_silent)
     replica_receive(&replica->io, &message);
     cr_assert_eq(caught.last.type, RAFT_REQUEST_VOTE_RESULT);
     cr_assert(caught.last.request_vote_result.vote_granted);
+    herd_close(&herd);
+}
+
+/* Alone, the engine frees them twice on its way out. */
+Test(guard, entries_that_do_not_fit_come_with_a_term_that_cannot_be_stored)
+{
+    struct herd herd;
+    struct replica *replica = open_lone_follower(&herd);
+    replica->inner.set_term = fail_to_store;
+    inject(replica, (struct append){100, 1, 7, 1, "cc"});
+    AWAIT(&herd.stage, herd.node[1].stopped[0][0] != '\0');
+    herd_close(&herd);
+}
+
+/* The first of two would wait for the second for ever, had it died while it promoted that one. */
+Test(guard, a_stand_by_votes_for_whom_it_may_vote_already)
+{
+    struct herd herd;
+    herd_open(&herd, 2, 1, 1);
+    cr_assert_eq(herd_change(&herd, 0, REPLICA_ADD, 1), REPLICA_CHANGED);
+    herd_await_agreement(&herd, 0);
+    struct replica *replica = herd.node[1].replica[0];
+    AWAIT(&herd.stage, replica_status(replica).role == REPLICA_STANDBY);
+    herd_kill(&herd, 0);
+    uint64_t silent = replica->raft.election_timer_start + replica->raft.election_timeout;
+    AWAIT(&herd.stage, uv_now(&herd.stage.loop) >= silent);
+    replica->inner.send = catch_message;
+    struct raft_message message = {
+        .type = RAFT_REQUEST_VOTE, .server_id = 1, .server_address = "0000000000000001"};
+    message.request_vote = (struct raft_request_vote){
+        .version = 2, .term = 101, .candidate_id = 1, .last_log_index = 100, .last_log_term = 100};
+    replica_receive(&replica->io, &message);
+    cr_assert_eq(caught.last.type, RAFT_REQUEST_VOTE_RESULT);
+    cr_assert(caught.last.request_vote_result.vote_granted);
+    cr_assert_eq(replica_status(replica).role, REPLICA_STANDBY);
+    herd_close(&herd);
+}
+
+Test(guard, who_votes_alone_begins_a_new_term_when_it_starts)
+{
+    struct herd herd;
+    herd_open(&herd, 2, 1, 1);
+    cr_assert_eq(herd_change(&herd, 0, REPLICA_ADD, 1), REPLICA_CHANGED);
+    uint64_t term = replica_status(herd.node[0].replica[0]).term;
+    herd_kill(&herd, 0);
+    herd_start(&herd, 0);
+    herd_await_leader(&herd, 0);
+    cr_assert_gt(replica_status(herd.node[0].replica[0]).term, term);
+    herd_close(&herd);
+}
+
+Test(guard, a_log_is_not_cut_between_two_changes_of_members)
+{
+    struct herd herd;
+    herd_open(&herd, 2, 1, 1);
+    cr_assert_eq(herd_change(&herd, 0, REPLICA_ADD, 1), REPLICA_CHANGED); /* two changes */
+    herd_commit_many(&herd, 0, "entry", 10);
+    herd_kill(&herd, 0); /* then it finds all committed at once, and its log too long */
+    herd.log_entries = 8;
+    herd_start(&herd, 0);
+    AWAIT(&herd.stage, herd.node[0].ledger[0]->syncs > 0);
+    herd_commit(&herd, 0, "entry");
+    herd_kill(&herd, 0);
+    herd_start(&herd, 0);
+    cr_assert_eq(herd_change(&herd, 0, REPLICA_REMOVE, 1), REPLICA_CHANGED);
     herd_close(&herd);
 }
 

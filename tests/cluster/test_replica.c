@@ -296,6 +296,26 @@ Test(replica, a_log_that_has_grown_is_cut_when_the_machine_is_durable)
     herd_close(&herd);
 }
 
+Test(replica, a_log_that_is_cut_behind_entries_of_the_engine_opens_again)
+{
+    struct herd herd;
+    struct outcomes outcomes = {.most = 0};
+    open_short_logs(&herd, 1, 1);
+    herd_commit(&herd, 0, "entry");
+    struct ledger *ledger = herd.node[0].ledger[0];
+    for (int i = 0; ledger->syncs < 2; i++) { /* a question is an entry, which no machine sees */
+        cr_assert_lt(i, 1000);
+        cr_assert_eq(replica_confirm(herd.node[0].replica[0], &outcomes, count_outcome),
+                     REPLICA_PENDING);
+        AWAIT(&herd.stage, outcomes.told[REPLICA_COMMITTED] == i + 1);
+    }
+    herd_kill(&herd, 0);
+    herd_start(&herd, 0);
+    herd_commit(&herd, 0, "and more");
+    cr_assert_eq(ledger_count(ledger), 2);
+    herd_close(&herd);
+}
+
 Test(replica, a_log_is_cut_by_its_bytes_too)
 {
     struct herd herd;
