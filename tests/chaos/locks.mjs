@@ -45,7 +45,9 @@ export class LockClient extends Client {
     const lease = `${this.name}-${++this.n}`;
     const path = `/v1/locks/${name}/leases/${lease}`;
     const wait = this.random() < 0.6 ? WAIT_MS : 0;
-    const asked = { owner: this.name, ttl_ms: TTL_MS, wait_ms: wait };
+    // Each lease has an owner of its own: one that stands in two lines, in one of them since before all were killed, may
+    // be refused for a deadlock.
+    const asked = { owner: lease, ttl_ms: TTL_MS, wait_ms: wait };
     const acquired = await this.#certain('acquire', key, lease, wait, 'PUT', path, asked, readAcquire);
     const granted = acquired.outcome === 'ok' && acquired.output.status < 300;
     if (granted) {

@@ -11,7 +11,7 @@ import { freePort } from '../members/members.mjs';
 const HTTP_PORT = 7480;
 const PEER_PORT = 7490;
 const SMALL_DISK = '160m';
-const SLOW_RATE = '1mbit';
+const SLOW_RATE = '4mbit';
 const SLOW_MS = 60;
 
 function run(...command) {
