@@ -500,7 +500,9 @@ static void step_configure(struct world *w, int queue)
     patch.paused = line->paused;
     patch.group_concurrency = line->concurrency;
     run(w, (struct command){.kind = COMMAND_QUEUE_PATCH,
-                            .queue_put = {text_of(NAME[queue]), patch, UNCONDITIONAL}});
+                            .queue_put = {.name = text_of(NAME[queue]),
+                                          .config = patch,
+                                          .condition = UNCONDITIONAL}});
     tick(w);
     for (int g = 0; g < GROUPS; g++) {
         pass_turns(line, g);
@@ -511,11 +513,13 @@ static void step_make(struct world *w, int queue)
 {
     memset(&w->model.lines[queue], 0, sizeof w->model.lines[queue]);
     w->model.lines[queue].concurrency = 1;
-    run(w, (struct command){.kind = COMMAND_QUEUE_DELETE,
-                            .queue_delete = {text_of(NAME[queue]), false, UNCONDITIONAL}});
     run(w, (struct command){
-               .kind = COMMAND_QUEUE_PUT,
-               .queue_put = {text_of(NAME[queue]), config_of(config_at(queue)), UNCONDITIONAL}});
+               .kind = COMMAND_QUEUE_DELETE,
+               .queue_delete = {.name = text_of(NAME[queue]), .condition = UNCONDITIONAL}});
+    run(w, (struct command){.kind = COMMAND_QUEUE_PUT,
+                            .queue_put = {.name = text_of(NAME[queue]),
+                                          .config = config_of(config_at(queue)),
+                                          .condition = UNCONDITIONAL}});
 }
 
 /* ---- histories ---------------------------------------------------------------------------------------------------- */

@@ -170,11 +170,12 @@ Test(queues, conditions_hold_for_put_patch_and_delete)
     expect_status(put_queue_if(&f, "q", NOTHING, (struct condition){ABSENT, true}),
                   STATUS_VERSION_MISMATCH);
     expect_status(put_at(&f, IF_MATCH_ANY, 5), STATUS_OK);
-    struct command patch = {.kind = COMMAND_QUEUE_PATCH,
-                            .queue_put = {TEXT("q"), no_change(), {1, false}}};
+    struct command patch = {
+        .kind = COMMAND_QUEUE_PATCH,
+        .queue_put = {.name = TEXT("q"), .config = no_change(), .condition = {1, false}}};
     expect_status(fixture_do(&f, patch), STATUS_VERSION_MISMATCH);
     struct command end = {.kind = COMMAND_QUEUE_DELETE,
-                          .queue_delete = {TEXT("q"), false, {1, false}}};
+                          .queue_delete = {.name = TEXT("q"), .condition = {1, false}}};
     expect_status(fixture_do(&f, end), STATUS_VERSION_MISMATCH);
     end.queue_delete.condition.if_match = get_queue(&f, "q").queue.version;
     expect_status(fixture_do(&f, end), STATUS_OK);
