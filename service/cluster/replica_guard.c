@@ -1,5 +1,7 @@
 #include "service/cluster/replica_guard.h"
 
+#include <limits.h>
+
 #include "db/limits.h"
 
 unsigned guard_batch(const struct raft_append_entries *message, size_t bytes_max)
@@ -56,8 +58,21 @@ static unsigned rank_of(const struct raft *follower, uint64_t group)
     return voters == 0 ? 0 : (place + voters - (unsigned)(group % voters)) % voters;
 }
 
+static bool votes(const struct raft *replica)
+{
+    const struct raft_configuration *members = &replica->configuration;
+    bool found = false;
+    for (unsigned i = 0; i < members->n; i++) {
+        found |= members->servers[i].id == replica->id && members->servers[i].role == RAFT_VOTER;
+    }
+    return found;
+}
+
 unsigned guard_patience(const struct raft *follower, uint64_t group)
 {
+    if (!votes(follower)) {
+        return INT_MAX; /* it never asks; and the engine's timer goes on telling how long it has heard nothing */
+    }
     unsigned least = follower->election_timeout;
     unsigned longer = rank_of(follower, group) * least / 3;
     return least + (longer < least ? longer : least);
