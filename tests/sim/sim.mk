@@ -6,6 +6,8 @@ SIM_PROGRAM := $(DB) service/clock.c service/jobs.c service/cluster/hosted.c ser
 SIM_OBJECTS := $(call objects,$(SIM_PROGRAM) $(wildcard tests/sim/*.c))
 SIM_LIBS    := -Wl,--wrap=clock_gettime -Wl,--wrap=unlink -lsqlite3 -lxxhash -l:libraft.a -lm
 SIM_SEEDS   ?= 2000
+# A mutant has so many seeds to be found in. MUTANTS= names some; without, it is all.
+MUTANT_SEEDS ?= 1000
 
 .PHONY: sim sim-first-half sim-second-half sim-short sim-mutants
 
@@ -34,4 +36,4 @@ sim-short: $(BUILD)/sim
 # That the simulation finds what is broken on purpose.
 sim-mutants: $(BUILD)/sim
 	CC='$(CC)' CFLAGS='$(CFLAGS)' SIM_LIBS='$(SIM_LIBS)' SIM_OBJECTS='$(SIM_OBJECTS)' \
-	    tests/sim/mutants.sh $(BUILD) 300
+	    tests/sim/mutants.sh $(BUILD) $(MUTANT_SEEDS) $(MUTANTS)
