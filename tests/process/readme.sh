@@ -27,8 +27,8 @@ judge_targets() {
 judge_settings() {
     local flag
     while read -r flag; do
-        judge "README.md has the setting $flag" "$(grep -c "^| \`${flag}[ \`]" "$readme")" 1
-    done < <("$ringhold" --help | sed -n 's/^  \(--[a-z-]*\) [A-Z].*/\1/p; s/^  \(--durability\) .*/\1/p')
+        judge "README.md has the setting $flag" "$(grep -cE "^\| \`${flag}( [^ ]+)?\` \|" "$readme")" 1
+    done < <("$ringhold" --help | sed '1,/^Settings/d' | sed -n 's/^  \(--[a-z-]*\) [A-Z].*/\1/p; s/^  \(--durability\) .*/\1/p')
 }
 
 cd "$dir" || exit 1
