@@ -80,7 +80,7 @@ mutant engine-told $at/replica_io.c '/^static int checked/,/^}/s/return 0;/retur
 mutant goes-on-unstored $at/replica_io.c '/^static int checked/,/^}/s/if (rc != 0)/if (rc > 1000)/'
 mutant image-not-put-off $at/replica_io.c 's/if (install && (replica->cutting || replica->works > 0))/if (install \&\& replica->works > 1000)/'
 
-# What only tests/cluster/test_guard.c and test_replica.c find each time.
+# All but the first of these are what tests/cluster/test_guard.c finds each time.
 rare mutant seen-in-image $at/replica_log.c 's/p->index > replica->installed ? REPLICA_NOT_LEADER : REPLICA_UNKNOWN/REPLICA_NOT_LEADER/'
 rare mutant commit-not-first $at/replica_guard.c 's/return uncommitted != 0 \&\&/return uncommitted == UINT64_MAX \&\&/'
 rare mutant no-entry-of-its-own $at/replica.c 's/replica->confirmed_term == raft_current_term(&replica->raft)/true/'

@@ -200,7 +200,7 @@ static void mend_links(void *context)
 void weather_voted(int node, int candidate)
 {
     int other = some_node();
-    if (!storming || !chance_of(20)) {
+    if (candidate == NOWHERE || !storming || !chance_of(20)) { /* a vote may be taken back, too */
         return;
     }
     later(chance(5 * MS), NOWHERE, crash_shortly, (void *)(intptr_t)node);
