@@ -45,7 +45,7 @@ RECORD(session_patch, TEXT_OF(session_patch, id), TEXT_OF(session_patch, data_pa
 RECORD(session_rotate, TEXT_OF(session_rotate, id), TEXT_OF(session_rotate, new_random),
        TEXT_OF(session_rotate, new_token_hash), TEXT_OF(session_rotate, subject),
        TEXT_OF(session_rotate, subject_tag), INT(session_rotate, grace_ms),
-       INT(session_rotate, departs_at));
+       INT_SINCE(2, session_rotate, departs_at));
 RECORD(session_arrive, TEXT_OF(session_arrive, id), TEXT_OF(session_arrive, token_hash),
        TEXT_OF(session_arrive, subject), TEXT_OF(session_arrive, data),
        INT(session_arrive, version), INT(session_arrive, created_ms),
