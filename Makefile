@@ -117,6 +117,9 @@ $(BUILD)/flags: always
 
 # ---- tests -----------------------------------------------------------------------------------------------------------
 
+# Two at a time: what takes long in them is waiting.
+MEMBERS = printf '%s\n' tests/members/*.test.mjs | xargs -P 2 -n 1 tests/http/run.sh $(BUILD)/ringhold
+
 ## make test         every test: units, histories, the program, the HTTP front, the contract, short crash and fuzz runs
 test: packages-test
 	@$(PARTS) $(BUILD)/ringhold $(BUILD)/unit $(BUILD)/history $(BUILD)/cluster $(BUILD)/cluster-node \
@@ -132,7 +135,7 @@ test: packages-test
 	tests/process/cluster_tour.sh $(BUILD)/ringhold
 	tests/http/run.sh $(BUILD)/ringhold tests/process/balancer.test.mjs
 	tests/http/run.sh $(BUILD)/ringhold
-	tests/http/run.sh $(BUILD)/ringhold tests/members/*.test.mjs
+	$(MEMBERS)
 	node tests/contract/run.mjs --server $(BUILD)/ringhold
 	@$(MAKE) --no-print-directory crash-short fuzz-short sim-short chaos-short
 
@@ -144,7 +147,7 @@ unit: packages-test
 ## make members      clusters of real members: joining, losing and stopping one, refusals
 members: packages-test
 	@$(PARTS) $(BUILD)/ringhold
-	tests/http/run.sh $(BUILD)/ringhold tests/members/*.test.mjs
+	$(MEMBERS)
 
 ## make history      random histories of commands beside a model, for some minutes
 history: packages-test
