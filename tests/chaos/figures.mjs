@@ -1,5 +1,5 @@
 // The table of how long what was not to be had, by kind of fault.
-const middle = (sorted) => sorted[Math.floor((sorted.length - 1) / 2)];
+const middle = (sorted) => (sorted[Math.floor((sorted.length - 1) / 2)] + sorted[Math.floor(sorted.length / 2)]) / 2;
 const seconds = (ms) => (ms / 1000).toFixed(2);
 
 // As a table in Markdown: rows are { kind, size, gap, wait, back } in milliseconds.
