@@ -1,7 +1,5 @@
 #include "service/cluster/replica_guard.h"
 
-#include <limits.h>
-
 #include "db/limits.h"
 
 unsigned guard_batch(const struct raft_append_entries *message, size_t bytes_max)
@@ -71,7 +69,7 @@ static bool votes(const struct raft *replica)
 unsigned guard_patience(const struct raft *follower, uint64_t group)
 {
     if (!votes(follower)) {
-        return INT_MAX; /* it never asks; and the engine's timer goes on telling how long it has heard nothing */
+        return 2 * follower->election_timeout; /* it never asks; its timer tells how long it has heard nothing */
     }
     unsigned least = follower->election_timeout;
     unsigned longer = rank_of(follower, group) * least / 3;

@@ -34,7 +34,7 @@ bool guard_may_vote(const struct raft *follower, raft_time now);
  * about the same neither is elected: with many groups some are without a leader for seconds. So the voters that are left
  * have an order, another one in each group, and each waits a third of the least election timeout longer than the one before
  * it, which has been elected by then, if it is there and has what the others have.
- * A stand-by waits for ever: the engine would begin its timer anew each time, and it would seem to have heard just now.
+ * A stand-by has the longest: when it is over the engine begins its timer anew, and it would seem to have heard just now.
  */
 unsigned guard_patience(const struct raft *follower, uint64_t group);
 
