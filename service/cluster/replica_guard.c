@@ -69,7 +69,7 @@ static bool votes(const struct raft *replica)
 unsigned guard_patience(const struct raft *follower, uint64_t group)
 {
     if (!votes(follower)) {
-        return 2 * follower->election_timeout; /* it never asks; its timer tells how long it has heard nothing */
+        return 2 * follower->election_timeout; /* it never asks */
     }
     unsigned least = follower->election_timeout;
     unsigned longer = rank_of(follower, group) * least / 3;
