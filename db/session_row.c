@@ -169,6 +169,17 @@ static void tell(struct txn *txn, struct text id)
     txn_emit(txn, EVENT_SESSION, id, TEXT_ABSENT, 0);
 }
 
+/* token_hash, version, created_ms, last_seen_ms, idle_ttl_ms, max_ttl_ms */
+static void bind_made(struct query *q, const struct session_row *row)
+{
+    bind_blob(q, row->token_hash);
+    bind_int(q, row->version);
+    bind_int(q, row->created_ms);
+    bind_int(q, row->last_seen_ms);
+    bind_int(q, row->idle_ttl_ms);
+    bind_int(q, row->max_ttl_ms);
+}
+
 bool session_insert(struct txn *txn, const struct session_row *row)
 {
     static const char INSERT[] =
@@ -179,12 +190,7 @@ bool session_insert(struct txn *txn, const struct session_row *row)
     QUERY(q, txn->sql, INSERT);
     bind_text(&q, row->id);
     bind_text(&q, row->subject);
-    bind_blob(&q, row->token_hash);
-    bind_int(&q, row->version);
-    bind_int(&q, row->created_ms);
-    bind_int(&q, row->last_seen_ms);
-    bind_int(&q, row->idle_ttl_ms);
-    bind_int(&q, row->max_ttl_ms);
+    bind_made(&q, row);
     bind_int(&q, expires_ms);
     bind_text(&q, row->data);
     if (query_run(&q) == 0) {
@@ -307,12 +313,7 @@ void session_insert_rotated(struct txn *txn, const struct session_row *row,
     int64_t grace_until_ms = txn->now.now_ms + grace_ms;
     QUERY(q, txn->sql, INSERT);
     bind_text(&q, row->id);
-    bind_blob(&q, row->token_hash);
-    bind_int(&q, row->version);
-    bind_int(&q, row->created_ms);
-    bind_int(&q, row->last_seen_ms);
-    bind_int(&q, row->idle_ttl_ms);
-    bind_int(&q, row->max_ttl_ms);
+    bind_made(&q, row);
     bind_int(&q, REASON_ROTATED);
     bind_text(&q, successor->id);
     bind_int(&q, grace_until_ms);

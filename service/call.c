@@ -158,6 +158,19 @@ bool call_submit(struct call *call, const struct command *command)
     return false;
 }
 
+enum parking call_park(struct call *call, const struct topic *topic, uint64_t ticket,
+                       int64_t wait_ms)
+{
+    int64_t deadline_ms = clock_now(call->engine->clock).lease_now_ms + wait_ms;
+    call->state = CALL_PARKED; /* before it is parked: from then on it may be woken */
+    enum parking parking =
+        parked_add(call->engine->parked, &call->parked, topic, ticket, deadline_ms, call->socket);
+    if (parking != PARKED) {
+        call->state = CALL_STEPPING;
+    }
+    return parking;
+}
+
 /* Parks. False when the call must go on at once, with *next. */
 static bool park(struct call *call, enum next *next)
 {
@@ -166,15 +179,11 @@ static bool park(struct call *call, enum next *next)
         *next = exchange_wake(x, WAKE_HUNG_UP);
         return false;
     }
-    call->state = CALL_PARKED;
-    int64_t left_ms = x->waits_until - x->now.lease_now_ms;
-    int64_t deadline_ms = clock_now(call->engine->clock).lease_now_ms + left_ms;
-    enum parking parking = parked_add(call->engine->parked, &call->parked, &x->topic, call->ticket,
-                                      deadline_ms, call->socket);
+    enum parking parking =
+        call_park(call, &x->topic, call->ticket, x->waits_until - x->now.lease_now_ms);
     if (parking == PARKED) {
         return true;
     }
-    call->state = CALL_STEPPING;
     if (parking == PARK_LOOK_AGAIN) {
         *next = exchange_wake(x, WAKE_EVENT);
     } else if (call->engine->draining) {

@@ -113,6 +113,10 @@ void call_begin(struct call *call);
 void call_begin_again(struct call *call);
 /* What it is for has moved to that routing key, which is copied: begins again, there. */
 void call_follow(struct call *call, struct text routing_key);
+/* Parks it for what happens to the topic, by a ticket that was taken before the look at the state, for at most so long.
+   PARKED, and call_go_on when it is over; else it is STEPPING as before. Not a call whose client is gone. */
+MUST_CHECK enum parking call_park(struct call *call, const struct topic *topic, uint64_t ticket,
+                                  int64_t wait_ms);
 /* Makes call->job of them, and the call COMMITTING: once the job is done, call_go_on. */
 void call_job(struct call *call, const struct command *command, struct result *result);
 /* Notes the request's Idempotency-Key. False when another request with it is still running. */

@@ -128,14 +128,7 @@ static bool wait_for_answer(struct call *call)
 static enum parking park_until(struct call *call, int64_t wait_ms)
 {
     struct topic topic = topic_of(call->forwarding);
-    int64_t deadline_ms = clock_now(call->engine->clock).lease_now_ms + wait_ms;
-    call->state = CALL_PARKED;
-    enum parking parking = parked_add(call->engine->parked, &call->parked, &topic, call->ticket,
-                                      deadline_ms, call->socket);
-    if (parking != PARKED) {
-        call->state = CALL_STEPPING;
-    }
-    return parking;
+    return call_park(call, &topic, call->ticket, wait_ms);
 }
 
 /*

@@ -42,16 +42,13 @@ bool moving_hold(struct call *call)
     if (!inflight_has(engine->moves, id)) {
         return false;
     }
-    int64_t deadline_ms = clock_now(engine->clock).lease_now_ms + HOLD_MS;
-    call->state = CALL_PARKED;
-    call->held = true;
     call->holds++;
-    if (parked_add(engine->parked, &call->parked, &topic, ticket, deadline_ms, call->socket) !=
-        PARKED) {
-        call->state = CALL_STEPPING;
+    call->held = true; /* before it is parked: from then on it may be woken */
+    bool parked = call_park(call, &topic, ticket, HOLD_MS) == PARKED;
+    if (!parked) {
         call->held = false;
     }
-    return call->held;
+    return parked;
 }
 
 /* ---- having something carried out --------------------------------------------------------------------------------- */

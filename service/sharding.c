@@ -165,18 +165,11 @@ static bool pause_call(struct call *call)
     struct sharding *sharding = call->sharding;
     struct topic topic = {.kind = EVENT_RING, .name = sharding->plan.name};
     uint64_t ticket = parked_ticket(call->engine->parked, &topic);
-    int64_t deadline_ms = clock_now(call->engine->clock).lease_now_ms + PAUSE_MS;
     if (call->gone || call->engine->draining) {
         return false;
     }
-    call->state = CALL_PARKED;
     sharding->absence = ABSENT_FOR_A_MOMENT;
-    if (parked_add(call->engine->parked, &call->parked, &topic, ticket, deadline_ms,
-                   call->socket) == PARKED) {
-        return true;
-    }
-    call->state = CALL_STEPPING;
-    return false;
+    return call_park(call, &topic, ticket, PAUSE_MS) == PARKED;
 }
 
 /* Comes by all shards once more. */
@@ -209,15 +202,11 @@ static void wait(struct call *call)
         finish(call);
         return;
     }
-    int64_t deadline_ms = clock_now(call->engine->clock).lease_now_ms + sleep_ms(x);
-    call->state = CALL_PARKED;
     call->sharding->absence = ABSENT_FOR_MESSAGES;
-    enum parking parking = parked_add(call->engine->parked, &call->parked, &x->topic, call->ticket,
-                                      deadline_ms, call->socket);
+    enum parking parking = call_park(call, &x->topic, call->ticket, sleep_ms(x));
     if (parking == PARKED) {
         return;
     }
-    call->state = CALL_STEPPING;
     if (parking == PARK_LOOK_AGAIN) {
         look_again(call);
         return;
