@@ -8,15 +8,10 @@ const cluster = new Cluster();
 let [a, b, c] = [];
 
 before(async () => {
-  a = await cluster.found('n1');
-  b = await cluster.join('n2');
-  c = await cluster.join('n3');
+  [a, b, c] = await cluster.three();
 });
 
-after(async () => {
-  const ends = await cluster.stop();
-  for (const end of ends) assert.equal(end.code, 0, JSON.stringify(end));
-});
+after(() => cluster.stopWell());
 
 test('members that join get their share, and all have the same ring', async () => {
   const ring = await cluster.placed();

@@ -8,16 +8,11 @@ import { Cluster, expect, pause, until } from './members.mjs';
 const cluster = new Cluster();
 
 before(async () => {
-  await cluster.found('n1');
-  await cluster.join('n2');
-  await cluster.join('n3');
+  await cluster.three();
   await cluster.placed();
 });
 
-after(async () => {
-  const ends = await cluster.stop();
-  for (const end of ends) assert.equal(end.code, 0, JSON.stringify(end));
-});
+after(() => cluster.stopWell());
 
 const age = (answer) => Number(answer.headers.get('ringhold-age-ms'));
 const lookup = async (name, member = cluster.members[0]) =>

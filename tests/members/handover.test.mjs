@@ -2,35 +2,17 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { writers } from './load.mjs';
-import { Cluster, pause } from './members.mjs';
+import { Cluster, expect, pause, until } from './members.mjs';
 
 const cluster = new Cluster();
 let [a, b, c] = [];
 
 before(async () => {
-  a = await cluster.found('n1');
-  b = await cluster.join('n2');
-  c = await cluster.join('n3');
+  [a, b, c] = await cluster.three();
   await cluster.placed();
 });
 
-after(async () => {
-  const ends = await cluster.stop();
-  for (const end of ends) assert.equal(end.code, 0, JSON.stringify(end));
-});
-
-const expect = (answer, status) => {
-  assert.equal(answer.status, status, JSON.stringify(answer.body));
-  return answer;
-};
-
-async function until(holds, seconds = 20) {
-  const end = Date.now() + seconds * 1000;
-  while (!(await holds())) {
-    assert.ok(Date.now() < end, `it did not come to be: ${holds}`);
-    await pause(20);
-  }
-}
+after(() => cluster.stopWell());
 
 const leads = (ring, member) => ring.partitions.filter((p) => p.owner === member.name).length;
 const ringOf = async (member) => (await member.ask('GET', '/v1/ring')).body;

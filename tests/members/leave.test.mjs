@@ -7,9 +7,7 @@ const cluster = new Cluster({ partitions: 4 });
 let [a, b, c, d] = [];
 
 before(async () => {
-  a = await cluster.found('n1');
-  b = await cluster.join('n2');
-  c = await cluster.join('n3');
+  [a, b, c] = await cluster.three();
   d = await cluster.join('n4');
   await cluster.placed();
   for (let i = 0; i < 40; i++) assert.equal((await a.ask('PUT', `/v1/sessions/s-${i}`, { data: { i } })).status, 201);

@@ -19,8 +19,8 @@ export const expect = (answer, status) => {
 };
 
 // Looks again and again, for as long as anybody would.
-export async function until(holds) {
-  const end = Date.now() + 20000;
+export async function until(holds, seconds = 20) {
+  const end = Date.now() + seconds * 1000;
   while (!(await holds())) {
     assert.ok(Date.now() < end, `it did not come to be: ${holds}`);
     await pause(10);
@@ -158,6 +158,19 @@ export class Cluster {
       ring.partitions.every((p) => p.replicas.length === this.replicas) &&
       new Set(ring.partitions.map((p) => p.owner)).size === this.members.length;
     return this.settled(whole);
+  }
+
+  // Three members, n1 to n3.
+  async three() {
+    await this.found('n1');
+    await this.join('n2');
+    await this.join('n3');
+    return this.members;
+  }
+
+  // Stops all, each of which must end as it should.
+  async stopWell() {
+    for (const end of await this.stop()) assert.equal(end.code, 0, JSON.stringify(end));
   }
 
   async stop() {

@@ -7,15 +7,10 @@ import { Cluster } from './members.mjs';
 const cluster = new Cluster({ partitions: 4, host: 'LocalHost' });
 
 before(async () => {
-  await cluster.found('n1');
-  await cluster.join('n2');
-  await cluster.join('n3');
+  await cluster.three();
 });
 
-after(async () => {
-  const ends = await cluster.stop();
-  for (const end of ends) assert.equal(end.code, 0, JSON.stringify(end));
-});
+after(() => cluster.stopWell());
 
 test('members find each other by name, and tell who joins by name', async () => {
   await cluster.placed();

@@ -21,9 +21,7 @@ async function fenceOf(member, name) {
 const LOCKS = [...Array(12).keys()].map((i) => `fenced-${i}`);
 
 before(async () => {
-  a = await cluster.found('n1');
-  b = await cluster.join('n2');
-  c = await cluster.join('n3');
+  [a, b, c] = await cluster.three();
   d = await cluster.join('n4');
   const ring = await cluster.placed();
   lost = ring.partitions.filter((p) => !p.replicas.includes('n1')).map((p) => p.id);

@@ -7,9 +7,7 @@ const cluster = new Cluster({ partitions: 4 });
 let [a, b, c] = [];
 
 before(async () => {
-  a = await cluster.found('n1');
-  b = await cluster.join('n2');
-  c = await cluster.join('n3');
+  [a, b, c] = await cluster.three();
   await cluster.placed();
 });
 

@@ -1,17 +1,12 @@
 // A session whose new subject lives on another partition goes there, whole, and what led to it leads on.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Cluster, pause } from './members.mjs';
+import { Cluster, expect, pause } from './members.mjs';
 
 const cluster = new Cluster();
 let turn = 0;
 // Each request goes to the next member.
 const ask = (...request) => cluster.members[turn++ % cluster.members.length].ask(...request);
-const expect = (answer, status) => {
-  assert.equal(answer.status, status, JSON.stringify(answer.body));
-  return answer;
-};
-
 const create = async (data) => expect(await ask('POST', '/v1/sessions', { data }), 201).body;
 const rotate = (id, body, headers) => ask('POST', `/v1/sessions/${id}/rotate`, body, headers);
 const resolve = (token) => ask('POST', '/v1/sessions/resolve', { token });
@@ -19,15 +14,11 @@ const partitionOf = async (name) => (await ask('GET', `/v1/ring/lookup?name=${na
 const SUBJECTS = [...Array(12).keys()];
 
 before(async () => {
-  await cluster.found('n1');
-  await cluster.join('n2');
-  await cluster.join('n3');
+  await cluster.three();
   await cluster.placed();
 });
 
-after(async () => {
-  for (const end of await cluster.stop()) assert.equal(end.code, 0, JSON.stringify(end));
-});
+after(() => cluster.stopWell());
 
 test('it keeps its data and its clock, is its subject’s, and the old id and token end', async () => {
   let crossed = 0;

@@ -1,28 +1,19 @@
 // A queue over several partitions: three members, and everything that a client may ask of a queue, through any of them.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { Cluster, pause } from './members.mjs';
+import { Cluster, expect, pause } from './members.mjs';
 
 const cluster = new Cluster();
 let turn = 0;
 const any = () => cluster.members[turn++ % cluster.members.length];
 
 before(async () => {
-  await cluster.found('n1');
-  await cluster.join('n2');
-  await cluster.join('n3');
+  await cluster.three();
   await cluster.placed();
 });
 
-after(async () => {
-  const ends = await cluster.stop();
-  for (const end of ends) assert.equal(end.code, 0, JSON.stringify(end));
-});
+after(() => cluster.stopWell());
 
-const expect = (answer, status) => {
-  assert.equal(answer.status, status, JSON.stringify(answer.body));
-  return answer;
-};
 const ask = async (status, method, path, body, headers) =>
   expect(await any().ask(method, `/v1/queues/${path}`, body, headers), status).body;
 const send = (queue, messages, more = {}) => ask(201, 'POST', `${queue}/messages`, { messages, ...more });

@@ -3,28 +3,15 @@ import assert from 'node:assert/strict';
 import { mkdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { Cluster, pause } from './members.mjs';
+import { Cluster, until } from './members.mjs';
 
 const cluster = new Cluster({ partitions: 4 });
 
 before(async () => {
-  await cluster.found('n1');
-  await cluster.join('n2');
-  await cluster.join('n3');
+  await cluster.three();
 });
 
-after(async () => {
-  const ends = await cluster.stop();
-  for (const end of ends) assert.equal(end.code, 0, JSON.stringify(end));
-});
-
-async function until(holds) {
-  const end = Date.now() + 20000;
-  while (!(await holds())) {
-    assert.ok(Date.now() < end, `it did not come to be: ${holds}`);
-    await pause(20);
-  }
-}
+after(() => cluster.stopWell());
 
 const ringOf = async (member) => (await member.ask('GET', '/v1/ring')).body;
 
