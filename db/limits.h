@@ -89,6 +89,15 @@ enum {
     PEER_NAME_FRESH_MS = 30000, /* how long a looked-up host name is used */
     PEER_SECRET_BYTES_MIN = 16,
     PEER_SECRET_BYTES_MAX = 1024,
+    MESSAGE_HEAD_BYTES_MAX = 1024 * 1024, /* one of the engine's, without entries' data or image */
+    MESSAGE_ENTRIES_BYTES_MAX = 4 * 1024 * 1024,
+    STREAM_BYTES_MAX = 32 * 1024 * 1024,      /* all that waits for one member, but for images */
+    STREAM_SHORT_BYTES = 16 * 1024,           /* messages that pass longer ones, and */
+    STREAM_SHORT_RESERVE_BYTES = 1024 * 1024, /* may be so much more */
+    STREAM_LOOK_AHEAD = 256,                  /* messages that are looked at for a short one */
+    STREAM_PIECE_BYTES = 256 * 1024,          /* what is written at once */
+    STREAM_PIECES_MAX = 8,                    /* in one turn of the loop */
+    STREAM_READ_BYTES = 256 * 1024,
     ERRAND_BYTES_MAX =
         BODY_BYTES_MAX + 64 * 1024, /* what a request asks of a shard, and the plan */
     CONTROL_FRAME_BYTES_MAX = 1024 * 1024,

@@ -30,7 +30,8 @@ void hello_encode(const struct hello *hello, unsigned char ret[HELLO_BYTES])
     memcpy(ret + 8, hello->cluster, PEER_CLUSTER_BYTES);
     wire_put64(ret + 24, hello->source);
     wire_put64(ret + 32, hello->destination);
-    wire_put64(ret + 40, hello->group);
+    wire_put64(ret + 40,
+               0); /* a hello is as long in every version, so that each can read who is there */
     memcpy(ret + 48, hello->nonce, PEER_NONCE_BYTES);
 }
 
@@ -42,14 +43,14 @@ enum peer_verdict hello_decode(const unsigned char bytes[HELLO_BYTES], struct he
     if (bytes[4] != PEER_VERSION) {
         return PEER_OTHER_VERSION;
     }
-    if ((bytes[5] != PEER_RAFT && bytes[5] != PEER_CONTROL) || bytes[6] != 0 || bytes[7] != 0) {
+    if (bytes[5] < PEER_MESSAGES || bytes[5] > PEER_IMAGES || bytes[6] != 0 || bytes[7] != 0 ||
+        wire_get64(bytes + 40) != 0) {
         return PEER_JUNK;
     }
     ret->kind = (enum peer_kind)bytes[5];
     memcpy(ret->cluster, bytes + 8, PEER_CLUSTER_BYTES);
     ret->source = wire_get64(bytes + 24);
     ret->destination = wire_get64(bytes + 32);
-    ret->group = wire_get64(bytes + 40);
     memcpy(ret->nonce, bytes + 48, PEER_NONCE_BYTES);
     return PEER_ACCEPTED;
 }

@@ -3,7 +3,7 @@
  * over a fresh nonce of the other, with a key of its own, so that nothing that was ever sent proves anything again:
  *
  *     dialer                                                              acceptor
- *       HELLO      version, kind, cluster, both nodes, group, nonce ─►
+ *       HELLO      version, kind, cluster, both nodes, nonce ─►
  *                                                                 ◄─ CHALLENGE  verdict, nonce, its MAC over both
  *       PROOF      its MAC over both ─►
  *                                                                 ◄─ VERDICT    accepted, or why not
@@ -21,7 +21,7 @@
 #include <stdint.h>
 
 enum {
-    PEER_VERSION = 1,
+    PEER_VERSION = 2,
     PEER_CLUSTER_BYTES = 16,
     PEER_NONCE_BYTES = 32,
     PEER_MAC_BYTES = 32,
@@ -33,8 +33,9 @@ enum {
 
 /* What a connection is for. */
 enum peer_kind {
-    PEER_RAFT = 1,   /* one group's messages, from the source to the destination */
-    PEER_CONTROL = 2 /* requests and answers in frames: joins, status */
+    PEER_MESSAGES = 1, /* all groups' messages, from the source to the destination */
+    PEER_CONTROL = 2,  /* requests and answers in frames: joins, status */
+    PEER_IMAGES = 3    /* messages with images, in the same direction */
 };
 
 /* How a connection ended up, and the word for it in the log. */
@@ -47,7 +48,6 @@ enum peer_kind {
   X(WRONG_NODE,    "wrong-node")            /* it was meant for somebody else, or comes from ourselves */ \
   X(WRONG_SECRET,  "wrong-secret") \
   X(UNKNOWN_NODE,  "unknown-node") \
-  X(UNKNOWN_GROUP, "unknown-group") \
   X(SLOW,          "slow") \
   X(CROWDED,       "crowded")               /* too many at once */ \
   X(OVERSIZED,     "oversized") \
@@ -71,7 +71,6 @@ struct hello {
     unsigned char cluster
         [PEER_CLUSTER_BYTES];     /* all zero: of a control connection whose dialer has none yet */
     uint64_t source, destination; /* node ids; destination 0: whoever it is, control only */
-    uint64_t group;               /* 0 and up; 0 as well for control */
     unsigned char nonce[PEER_NONCE_BYTES];
 };
 

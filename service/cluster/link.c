@@ -37,7 +37,7 @@ struct link {
     unsigned char in[LINK_BYTES_MAX], out[LINK_BYTES_MAX];
     size_t got, want;
     link_dialled *dialled;
-    void *context, *owner;
+    void *context;
 };
 
 /* ---- the end ------------------------------------------------------------------------------------------------------ */
@@ -74,18 +74,14 @@ static void log_refusal(const struct link *link)
              link->dialer ? link->hello.destination : link->hello.source);
     LOG(level, "peer-refused", LOG_STRING("reason", peer_verdict_word(link->verdict)),
         LOG_STRING("side", link->dialer ? "dialer" : "acceptor"), LOG_STRING("node", node),
-        LOG_INT("group", (int64_t)link->hello.group), LOG_INT("left_out", left_out));
+        LOG_INT("left_out", left_out));
 }
 
-/* The timer is closed, and the socket is either closed or good: it goes to whom it is for. */
+/* The timer is closed, and the socket is either closed or good: it goes to whom it is for, before the link is gone, so that
+   nobody takes the last link for gone from within. */
 static void leave(struct link *link)
 {
     struct links *links = link->links;
-    struct link **at = &links->first;
-    while (*at != link) {
-        at = &(*at)->next;
-    }
-    *at = link->next;
     bool good = link->verdict == PEER_ACCEPTED;
     if (!good) {
         raft_free(link->tcp);
@@ -99,6 +95,11 @@ static void leave(struct link *link)
             links->arrived(links->context, &link->hello, link->tcp);
         }
     }
+    struct link **at = &links->first;
+    while (*at != link) {
+        at = &(*at)->next;
+    }
+    *at = link->next;
     free(link);
     links->gone(links->context);
 }
@@ -378,8 +379,8 @@ void links_accept(struct links *links, struct uv_stream_s *listener)
     }
 }
 
-bool links_dial(struct links *links, enum peer_kind kind, uint64_t destination, uint64_t group,
-                const struct sockaddr *address, link_dialled *dialled, void *context, void *owner)
+bool links_dial(struct links *links, enum peer_kind kind, uint64_t destination,
+                const struct sockaddr *address, link_dialled *dialled, void *context)
 {
     struct link *link = link_new(links);
     if (link == NULL) {
@@ -388,10 +389,8 @@ bool links_dial(struct links *links, enum peer_kind kind, uint64_t destination, 
     link->dialer = true;
     link->dialled = dialled;
     link->context = context;
-    link->owner = owner;
     link->connect.data = link;
-    link->hello = (struct hello){
-        .kind = kind, .source = links->node, .destination = destination, .group = group};
+    link->hello = (struct hello){.kind = kind, .source = links->node, .destination = destination};
     memcpy(link->hello.cluster, links->cluster, PEER_CLUSTER_BYTES);
     if (!peer_nonce(link->hello.nonce)) {
         finish(link, PEER_OUT_OF_MEMORY);
@@ -406,11 +405,9 @@ bool links_dial(struct links *links, enum peer_kind kind, uint64_t destination, 
     return true;
 }
 
-void links_cancel(struct links *links, void *owner)
+void links_cancel(struct links *links)
 {
     for (struct link *link = links->first; link != NULL; link = link->next) {
-        if (owner == NULL || (link->dialer && link->owner == owner)) {
-            finish(link, PEER_CANCELLED);
-        }
+        finish(link, PEER_CANCELLED);
     }
 }

@@ -30,7 +30,7 @@ struct links {
     struct link *first;
     int incoming;
     unsigned
-        strangers; /* hellos of groups of other clusters, that took this address for one of theirs */
+        strangers; /* hellos of members of other clusters, that took this address for one of theirs */
 };
 
 /* How a dial ended: ACCEPTED and the socket, which is then the callee's, or why not and NULL. */
@@ -38,11 +38,11 @@ typedef void link_dialled(void *context, enum peer_verdict verdict, struct uv_tc
 
 /* Takes the next connection of a listener, and begins its handshake. */
 void links_accept(struct links *links, struct uv_stream_s *listener);
-/* Connects. `owner` is whom links_cancel means. False when it could not begin; `dialled` is not called then. */
-bool links_dial(struct links *links, enum peer_kind kind, uint64_t destination, uint64_t group,
-                const struct sockaddr *address, link_dialled *dialled, void *context, void *owner);
-/* Ends the dials of that owner; NULL: every link. Each is still told, from the loop. */
-void links_cancel(struct links *links, void *owner);
+/* Connects. False when it could not begin; `dialled` is not called then. */
+bool links_dial(struct links *links, enum peer_kind kind, uint64_t destination,
+                const struct sockaddr *address, link_dialled *dialled, void *context);
+/* Ends every link. Each is still told, from the loop. */
+void links_cancel(struct links *links);
 
 /* What every connection between nodes is set to: small messages go at once, and a dead peer is noticed. */
 void link_tune(struct uv_tcp_s *tcp);

@@ -12,6 +12,7 @@
  *   load      begins a new term for who votes alone (guard_votes_alone)
  *   images    see replica_images.c
  */
+#include "service/cluster/message.h"
 #include "service/cluster/replica_guard.h"
 #include "service/cluster/replica_state.h"
 
@@ -114,32 +115,19 @@ static int io_send(struct raft_io *io, struct raft_io_send *request,
 
 /* ---- recv --------------------------------------------------------------------------------------------------------- */
 
-/* What the engine would have kept of a message. */
-static void dispose(struct raft_message *message)
-{
-    if (message->type == RAFT_APPEND_ENTRIES && message->append_entries.n_entries > 0) {
-        raft_free(message->append_entries.entries[0].batch);
-        raft_free(message->append_entries.entries);
-    }
-    if (message->type == RAFT_INSTALL_SNAPSHOT) {
-        raft_configuration_close(&message->install_snapshot.conf);
-        raft_free(message->install_snapshot.data.base);
-    }
-}
-
 /* Keeps the newest image that came while there was no place for it. */
 static void defer(struct replica *replica, const struct raft_message *message)
 {
     if (replica->deferred == NULL) {
         replica->deferred = malloc(sizeof *replica->deferred);
     } else {
-        dispose(replica->deferred);
+        message_dispose(replica->deferred);
     }
     if (replica->deferred != NULL) {
         *replica->deferred = *message;
     } else {
         struct raft_message lost = *message; /* it is sent again */
-        dispose(&lost);
+        message_dispose(&lost);
     }
 }
 
@@ -197,7 +185,7 @@ void replica_receive(struct raft_io *io, struct raft_message *message)
     if (replica->failed || replica->engine_closing || (install && replica->closing) ||
         (install &&
          replica->raft.snapshot.installing)) { /* the engine would drop and not free it */
-        dispose(message);
+        message_dispose(message);
         return;
     }
     if (install && (replica->cutting || replica->works > 0)) {
@@ -224,7 +212,7 @@ void replica_receive(struct raft_io *io, struct raft_message *message)
 void replica_io_end(struct replica *replica)
 {
     if (replica->deferred != NULL) {
-        dispose(replica->deferred);
+        message_dispose(replica->deferred);
         free(replica->deferred);
         replica->deferred = NULL;
     }

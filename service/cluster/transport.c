@@ -1,46 +1,44 @@
 #include "service/cluster/transport.h"
 
 #include "db/limits.h"
+#include "service/cluster/intake.h"
 #include "service/cluster/link.h"
+#include "service/cluster/message.h"
 #include "service/cluster/peers.h"
+#include "service/cluster/stream.h"
 #include "service/log.h"
 
 #include <assert.h>
 #include <inttypes.h>
-#include <raft/uv.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <uv.h>
 
-/* One group's share of the port: what stands behind its engine's transport. */
-struct group {
+enum { GROUP_CHAINS = 64 };
+
+/* One group's share of the port. */
+struct transport_group {
     struct transport *transport;
-    struct raft_uv_transport *engine;
-    struct group *next;
+    struct transport_group *next; /* of its chain */
     uint64_t id;
-    raft_uv_accept_cb accept; /* NULL until it listens, and again once it closes */
-    raft_uv_transport_close_cb closed;
-    bool closing;
-    int dials;           /* under way */
-    struct sender *sent; /* what the engine was given to send on */
-};
-
-/* The connection to a node. The engine closes it when it will, and says nothing: so it may be gone. */
-struct sender {
-    struct sender *next;
-    uint64_t node;
-    const uv_handle_t *handle;
+    const struct transport_calls *calls; /* NULL: until it starts, and once it has stopped */
+    void *context;
 };
 
 struct transport {
     uv_loop_t *loop;
     uv_tcp_t listener;
+    uv_timer_t ticker;
     struct links links;
     struct peers *peers;       /* NULL once closed */
     struct controls *controls; /* NULL once closed */
-    struct group *groups;
+    struct streams *streams;   /* NULL once closed */
+    struct intakes *intakes;
+    struct transport_group *groups[GROUP_CHAINS]; /* by their number, modulo as many */
+    int group_count;
     char *secret;
     uint16_t port;
-    bool listening; /* the listener is not closed yet */
+    int handles; /* listener and ticker, that are not closed yet */
     void (*closed)(void *context);
     void *closed_context;
 };
@@ -50,9 +48,9 @@ void transport_name(uint64_t node, char ret[TRANSPORT_NAME_BYTES])
     snprintf(ret, TRANSPORT_NAME_BYTES, "%016" PRIx64, node);
 }
 
-static struct group *find_group(const struct transport *transport, uint64_t id)
+static struct transport_group *find_group(const struct transport *transport, uint64_t id)
 {
-    struct group *group = transport->groups;
+    struct transport_group *group = transport->groups[id % GROUP_CHAINS];
     while (group != NULL && group->id != id) {
         group = group->next;
     }
@@ -63,18 +61,12 @@ static struct group *find_group(const struct transport *transport, uint64_t id)
 
 static enum peer_verdict admit(void *context, const struct hello *hello)
 {
-    struct transport *transport = context;
-    if (hello->kind == PEER_CONTROL) {
-        return PEER_ACCEPTED;
-    }
-    if (!peers_know(transport->peers, hello->source)) {
-        return PEER_UNKNOWN_NODE;
-    }
-    struct group *group = find_group(transport, hello->group);
-    return group != NULL && group->accept != NULL ? PEER_ACCEPTED : PEER_UNKNOWN_GROUP;
+    const struct transport *transport = context;
+    return hello->kind == PEER_CONTROL || peers_know(transport->peers, hello->source)
+               ? PEER_ACCEPTED
+               : PEER_UNKNOWN_NODE;
 }
 
-/* The engine frees what it is given with raft_free; so it was made with raft_malloc. */
 static void drop_socket(uv_tcp_t *tcp)
 {
     uv_close((uv_handle_t *)tcp, (uv_close_cb)raft_free);
@@ -83,17 +75,25 @@ static void drop_socket(uv_tcp_t *tcp)
 static void arrived(void *context, const struct hello *hello, struct uv_tcp_s *tcp)
 {
     struct transport *transport = context;
-    struct group *group = find_group(transport, hello->group);
-    if (hello->kind == PEER_CONTROL) {
-        if (transport->closed != NULL || !controls_serve(transport->controls, hello->source, tcp)) {
-            drop_socket(tcp);
-        }
-    } else if (group != NULL && group->accept != NULL) {
-        char name[TRANSPORT_NAME_BYTES];
-        transport_name(hello->source, name);
-        group->accept(group->engine, hello->source, name, (uv_stream_t *)tcp);
-    } else {
+    if (transport->closed != NULL) {
         drop_socket(tcp); /* it closed since it was asked */
+    } else if (hello->kind != PEER_CONTROL) {
+        intakes_take(transport->intakes, hello->source, hello->kind, tcp);
+        streams_hurry(transport->streams, hello->source);
+    } else if (!controls_serve(transport->controls, hello->source, tcp)) {
+        drop_socket(tcp);
+    }
+}
+
+/* A group that is not here, or not yet, gets it again. */
+static void message_arrived_for(void *context, uint64_t id, struct raft_message *message)
+{
+    const struct transport *transport = context;
+    struct transport_group *group = find_group(transport, id);
+    if (group != NULL && group->calls != NULL) {
+        group->calls->receive(group->context, message);
+    } else {
+        message_dispose(message);
     }
 }
 
@@ -105,159 +105,62 @@ static void has_connection(uv_stream_t *listener, int status)
     }
 }
 
-/* ---- a group, as its engine sees it ------------------------------------------------------------------------------- */
+/* ---- groups ------------------------------------------------------------------------------------------------------- */
 
-static void settle_group(struct group *group)
+struct transport_group *transport_join(struct transport *transport, uint64_t id)
 {
-    if (group->closing && group->dials == 0 && group->closed != NULL) {
-        raft_uv_transport_close_cb closed = group->closed;
-        group->closed = NULL;
-        closed(group->engine);
-    }
-}
-
-static int group_init(struct raft_uv_transport *engine, raft_id id, const char *address)
-{
-    (void)address;
-    struct group *group = engine->impl;
-    return id == group->transport->links.node ? 0 : RAFT_BADID;
-}
-
-static int group_listen(struct raft_uv_transport *engine, raft_uv_accept_cb cb)
-{
-    struct group *group = engine->impl;
-    group->accept = cb;
-    return 0;
-}
-
-/* A dial for the engine, which keeps the request until it is told. */
-struct dial {
-    struct group *group;
-    uint64_t node;
-    struct raft_uv_connect *request;
-    raft_uv_connect_cb cb;
-};
-
-static void note_sender(struct group *group, uint64_t node, const uv_tcp_t *tcp)
-{
-    struct sender *sender = group->sent;
-    while (sender != NULL && sender->node != node) {
-        sender = sender->next;
-    }
-    if (sender == NULL) {
-        sender = malloc(sizeof *sender);
-        if (sender == NULL) {
-            return; /* nothing but a number to be shown is lost */
-        }
-        *sender = (struct sender){.next = group->sent, .node = node};
-        group->sent = sender;
-    }
-    sender->handle = (const uv_handle_t *)tcp;
-}
-
-/* What is looked for among the loop's handles. */
-struct looked_for {
-    const uv_handle_t *handle;
-    bool found;
-    size_t unsent;
-};
-
-static void look_at(uv_handle_t *handle, void *context)
-{
-    struct looked_for *looked_for = context;
-    if (handle == looked_for->handle && handle->type == UV_TCP && !uv_is_closing(handle)) {
-        looked_for->found = true;
-        looked_for->unsent = uv_stream_get_write_queue_size((const uv_stream_t *)handle);
-    }
-}
-
-bool transport_unsent(const struct raft_uv_transport *of, uint64_t node, size_t *ret)
-{
-    const struct group *group = of->impl;
-    for (const struct sender *sender = group->sent; sender != NULL; sender = sender->next) {
-        if (sender->node == node) {
-            struct looked_for looked_for = {.handle = sender->handle};
-            uv_walk(group->transport->loop, look_at, &looked_for);
-            *ret = looked_for.unsent;
-            return looked_for.found;
-        }
-    }
-    return false;
-}
-
-static void dialled(void *context, enum peer_verdict verdict, struct uv_tcp_s *tcp)
-{
-    struct dial *dial = context;
-    struct group *group = dial->group;
-    int status = verdict == PEER_ACCEPTED    ? 0
-                 : verdict == PEER_CANCELLED ? RAFT_CANCELED
-                                             : RAFT_NOCONNECTION;
-    group->dials--;
-    if (status == 0) {
-        note_sender(group, dial->node, tcp);
-    }
-    if (verdict == PEER_UNREACHABLE || verdict == PEER_SLOW) {
-        peers_doubt(group->transport->peers, dial->node);
-    }
-    dial->cb(dial->request, (uv_stream_t *)tcp, status);
-    free(dial);
-    settle_group(group);
-}
-
-/* Where the node is comes from the book; what the engine has for an address is only its name. */
-static int group_connect(struct raft_uv_transport *engine, struct raft_uv_connect *request,
-                         raft_id id, const char *address, raft_uv_connect_cb cb)
-{
-    (void)address;
-    struct group *group = engine->impl;
-    struct transport *transport = group->transport;
-    struct sockaddr_storage where;
-    if (!peers_find(transport->peers, id, &where)) {
-        return RAFT_NOCONNECTION; /* it comes again */
-    }
-    struct dial *dial = malloc(sizeof *dial);
-    if (dial == NULL) {
-        return RAFT_NOMEM;
-    }
-    *dial = (struct dial){group, id, request, cb};
-    request->cb = cb;
-    if (!links_dial(&transport->links, PEER_RAFT, id, group->id, (struct sockaddr *)&where, dialled,
-                    dial, group)) {
-        free(dial);
-        return RAFT_NOMEM;
-    }
-    group->dials++;
-    return 0;
-}
-
-/* Done when the last dial has been told, which may be at once. */
-static void group_close(struct raft_uv_transport *engine, raft_uv_transport_close_cb cb)
-{
-    struct group *group = engine->impl;
-    group->closing = true;
-    group->closed = cb;
-    group->accept = NULL;
-    links_cancel(&group->transport->links, group);
-    settle_group(group);
-}
-
-bool transport_join_group(struct transport *transport, uint64_t id, struct raft_uv_transport *ret)
-{
-    struct group *group = calloc(1, sizeof *group);
+    struct transport_group *group = calloc(1, sizeof *group);
     if (group == NULL || find_group(transport, id) != NULL) {
         free(group);
-        return false;
+        return NULL;
     }
-    *group =
-        (struct group){.transport = transport, .engine = ret, .next = transport->groups, .id = id};
-    transport->groups = group;
-    *ret = (struct raft_uv_transport){.version = 1,
-                                      .impl = group,
-                                      .init = group_init,
-                                      .listen = group_listen,
-                                      .connect = group_connect,
-                                      .close = group_close};
-    return true;
+    struct transport_group **chain = &transport->groups[id % GROUP_CHAINS];
+    *group = (struct transport_group){.transport = transport, .next = *chain, .id = id};
+    *chain = group;
+    transport->group_count++;
+    return group;
+}
+
+static void tick(uv_timer_t *timer)
+{
+    struct transport *transport = timer->data;
+    for (int i = 0; i < GROUP_CHAINS; i++) {
+        for (struct transport_group *group = transport->groups[i]; group != NULL;
+             group = group->next) {
+            if (group->calls != NULL) {
+                group->calls->tick(group->context);
+            }
+        }
+    }
+}
+
+void transport_start(struct transport_group *group, unsigned tick_ms,
+                     const struct transport_calls *calls, void *context)
+{
+    uv_timer_t *ticker = &group->transport->ticker;
+    group->calls = calls;
+    group->context = context;
+    if (!uv_is_active((uv_handle_t *)ticker) || uv_timer_get_repeat(ticker) > tick_ms) {
+        uv_timer_start(ticker, tick, tick_ms, tick_ms);
+    }
+}
+
+void transport_stop(struct transport_group *group)
+{
+    group->calls = NULL;
+    streams_cancel(group->transport->streams, group->id);
+}
+
+int transport_send(struct transport_group *group, const struct raft_message *message,
+                   struct raft_io_send *request,
+                   void (*sent)(struct raft_io_send *request, int status))
+{
+    return streams_send(group->transport->streams, group->id, message, request, sent);
+}
+
+bool transport_unsent(const struct transport_group *group, uint64_t node, size_t *ret)
+{
+    return streams_unsent(group->transport->streams, node, group->id, ret);
 }
 
 /* ---- control ------------------------------------------------------------------------------------------------------ */
@@ -304,8 +207,8 @@ bool transport_ask(struct transport *transport, uint64_t to, const char *host, u
     char *copy = (char *)(ask + 1);
     memcpy(copy, request.at, request.len);
     *ask = (struct ask){transport, answered, context, {copy, request.len}};
-    if (!links_dial(&transport->links, PEER_CONTROL, to, 0, (struct sockaddr *)&where, ask_dialled,
-                    ask, ask)) {
+    if (!links_dial(&transport->links, PEER_CONTROL, to, (struct sockaddr *)&where, ask_dialled,
+                    ask)) {
         free(ask);
         return false;
     }
@@ -316,8 +219,8 @@ bool transport_ask(struct transport *transport, uint64_t to, const char *host, u
 
 static void settle(struct transport *transport)
 {
-    if (transport->closed == NULL || transport->listening || transport->links.first != NULL ||
-        transport->groups != NULL || transport->peers != NULL || transport->controls != NULL) {
+    if (transport->closed == NULL || transport->handles > 0 || transport->links.first != NULL ||
+        transport->streams != NULL || transport->peers != NULL || transport->controls != NULL) {
         return;
     }
     void (*closed)(void *) = transport->closed;
@@ -328,34 +231,15 @@ static void settle(struct transport *transport)
     closed(context);
 }
 
-void transport_leave_group(struct raft_uv_transport *of)
-{
-    struct group *group = of->impl;
-    struct transport *transport = group->transport;
-    struct group **at = &transport->groups;
-    while (*at != group) {
-        at = &(*at)->next;
-    }
-    *at = group->next;
-    while (group->sent != NULL) {
-        struct sender *next = group->sent->next;
-        free(group->sent);
-        group->sent = next;
-    }
-    free(group);
-    of->impl = NULL;
-    settle(transport);
-}
-
 static void link_gone(void *context)
 {
     settle(context);
 }
 
-static void listener_closed(uv_handle_t *handle)
+static void handle_closed(uv_handle_t *handle)
 {
     struct transport *transport = handle->data;
-    transport->listening = false;
+    transport->handles--;
     settle(transport);
 }
 
@@ -373,15 +257,49 @@ static void controls_closed(void *context)
     settle(transport);
 }
 
+static void streams_closed(void *context)
+{
+    struct transport *transport = context;
+    transport->streams = NULL;
+    settle(transport);
+}
+
+/* What groups that are closing may still send by. */
+static void close_streams(struct transport *transport)
+{
+    links_cancel(&transport->links);
+    streams_close(transport->streams, streams_closed, transport);
+    peers_close(transport->peers, peers_closed, transport);
+}
+
+void transport_leave(struct transport_group *group)
+{
+    struct transport *transport = group->transport;
+    struct transport_group **at = &transport->groups[group->id % GROUP_CHAINS];
+    transport_stop(group);
+    while (*at != group) {
+        at = &(*at)->next;
+    }
+    *at = group->next;
+    free(group);
+    transport->group_count--;
+    if (transport->closed != NULL && transport->group_count == 0) {
+        close_streams(transport);
+    }
+}
+
 void transport_close(struct transport *transport, void (*closed)(void *context), void *context)
 {
     transport->closed = closed;
     transport->closed_context = context;
-    transport->listening = true; /* until its callback, which comes last and from the loop */
-    links_cancel(&transport->links, NULL);
+    links_cancel(&transport->links);
     controls_close(transport->controls, controls_closed, transport);
-    peers_close(transport->peers, peers_closed, transport);
-    uv_close((uv_handle_t *)&transport->listener, listener_closed);
+    intakes_close(transport->intakes);
+    uv_close((uv_handle_t *)&transport->listener, handle_closed);
+    uv_close((uv_handle_t *)&transport->ticker, handle_closed);
+    if (transport->group_count == 0) {
+        close_streams(transport);
+    }
 }
 
 /* Binds the listener, which is initialised, and finds out its port. A libuv error. */
@@ -419,10 +337,17 @@ static struct transport *transport_new(struct uv_loop_s *loop,
     transport->loop = loop;
     transport->peers = peers_new(loop);
     transport->controls = controls_new(loop, config->serve, config->context);
+    transport->intakes = intakes_new(message_arrived_for, transport);
     transport->secret = malloc(config->secret.len + 1);
-    if (transport->peers == NULL || transport->controls == NULL || transport->secret == NULL) {
+    /* the last, because it cannot be freed again but by closing it */
+    transport->streams = transport->peers != NULL && transport->controls != NULL &&
+                                 transport->intakes != NULL && transport->secret != NULL
+                             ? streams_new(loop, &transport->links, transport->peers)
+                             : NULL;
+    if (transport->streams == NULL) {
         free(transport->peers);
         free(transport->controls);
+        free(transport->intakes);
         free(transport->secret);
         free(transport);
         return NULL;
@@ -455,6 +380,9 @@ bool transport_open(struct uv_loop_s *loop, const struct transport_config *confi
     }
     uv_tcp_init(loop, &transport->listener);
     transport->listener.data = transport;
+    uv_timer_init(loop, &transport->ticker);
+    transport->ticker.data = transport;
+    transport->handles = 2;
     int rc = config->address == NULL ? 0 : bind_listener(transport, config->address, config->port);
     if (rc != 0) {
         snprintf(ret_why, 256, "cannot listen for the other nodes on %s port %u: %s",

@@ -1,11 +1,12 @@
 /*
- * The one port on which a node meets the others. Each group's replica gets a transport of its own from here, in the
- * engine's form; all of them share the port, and every connection opens with the handshake of handshake.h, which says
- * which group it is for. A second kind of connection carries control requests (control.h).
+ * The one port on which a node meets the others. Every connection opens with the handshake of handshake.h, which says what
+ * it is for: the messages of all groups (stream.h, intake.h), their images, or control requests (control.h).
  *
- *     uv_listen ─► link (handshake, bounded in time, memory and number) ─┬─► the group's engine
+ *     a group sends ─► stream ─► one write for all groups ─► …
+ *
+ *     uv_listen ─► link (handshake, bounded in time, memory and number) ─┬─► intake ─► each message to its group
  *                                                                        ├─► control
- *     the engine connects ─► link ─► back to the engine                  └─► refused: one log line, with the reason
+ *                                                                        └─► refused: one log line, with the reason
  *
  * Nodes go by id; where they are is told with transport_put_peer, and a node that was not told is refused in both
  * directions, except on control connections, which is how a node that joins makes itself known.
@@ -18,9 +19,11 @@
 #include "service/cluster/control.h"
 #include "service/cluster/handshake.h"
 
+struct raft_io_send;
+struct raft_message;
 struct transport;
+struct transport_group;
 struct uv_loop_s;
-struct raft_uv_transport;
 
 struct transport_config {
     unsigned char cluster[PEER_CLUSTER_BYTES]; /* all zero: none yet; then nobody is let in */
@@ -51,7 +54,7 @@ void transport_set_cluster(struct transport *transport,
 /* Tells where a node is, or that it moved. False when there are too many nodes or the host is too long. */
 bool transport_put_peer(struct transport *transport, uint64_t node, const char *host,
                         uint16_t port);
-/* The node is none of ours any longer. Connections that are open stay so. */
+/* The node is none of ours any longer. A connection that is open stays so until it breaks. */
 void transport_drop_peer(struct transport *transport, uint64_t node);
 
 /* A node's name within the engine's configurations: its id alone, so that a node may move. */
@@ -59,15 +62,31 @@ enum { TRANSPORT_NAME_BYTES = 24 };
 void transport_name(uint64_t node, char ret[TRANSPORT_NAME_BYTES]);
 
 /*
- * Fills in the transport of a group, for raft_uv_init. The engine listens and closes; after its close, and never
- * without, transport_leave_group gives back what belongs to it. False when memory ran out or the group is there.
+ * A group's part: what it sends goes to the same group of another node. NULL when memory ran out or the group is there.
+ * transport_leave gives it back.
  */
-bool transport_join_group(struct transport *transport, uint64_t group,
-                          struct raft_uv_transport *ret);
-void transport_leave_group(struct raft_uv_transport *of);
-/* Bytes of the group's messages to that node which are still in our memory: written, and not yet taken by the system.
-   False when there is no connection to it. */
-bool transport_unsent(const struct raft_uv_transport *of, uint64_t node, size_t *ret);
+struct transport_group *transport_join(struct transport *transport, uint64_t id);
+void transport_leave(struct transport_group *group);
+
+struct transport_calls {
+    /* Every tick_ms, or as often as the group that asked for the shortest time: all of a node are called one after the
+       other, so that their signs of life leave together. */
+    void (*tick)(void *context);
+    /* A message came, which is the callee's (intake_arrived). */
+    void (*receive)(void *context, struct raft_message *message);
+};
+/* From now on the group is called. What came for it before was dropped. */
+void transport_start(struct transport_group *group, unsigned tick_ms,
+                     const struct transport_calls *calls, void *context);
+/* The group is called no longer, and what it sent is called back with RAFT_CANCELED, from within. */
+void transport_stop(struct transport_group *group);
+/* streams_send. */
+int transport_send(struct transport_group *group, const struct raft_message *message,
+                   struct raft_io_send *request,
+                   void (*sent)(struct raft_io_send *request, int status));
+/* Bytes of the group's image to that node which are still in our memory: sent, and not yet taken by the system. False when
+   there is no connection for it. */
+bool transport_unsent(const struct transport_group *group, uint64_t node, size_t *ret);
 
 /*
  * Asks a node's control, wherever it is. `to` 0: whoever answers there. `answered` is called, once, from the loop,

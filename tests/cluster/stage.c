@@ -1,5 +1,7 @@
 #include "tests/cluster/stage.h"
 
+#include "service/cluster/message.h"
+
 #include <criterion/criterion.h>
 #include <signal.h>
 #include <time.h>
@@ -81,39 +83,66 @@ void stage_introduce(struct transport *a, uint64_t node_a, struct transport *b, 
     cr_assert(transport_put_peer(b, node_a, "127.0.0.1", transport_port(a)));
 }
 
-static void accepted(struct raft_uv_transport *engine, raft_id id, const char *address,
-                     struct uv_stream_s *stream)
+/* ---- groups ------------------------------------------------------------------------------------------------------- */
+
+static void mute_tick(void *context)
 {
-    struct mute_group *group = engine->data;
-    group->from = id;
-    snprintf(group->from_name, sizeof group->from_name, "%s", address);
-    if (group->arrived != NULL) {
-        uv_close((uv_handle_t *)group->arrived, (uv_close_cb)raft_free);
+    struct mute_group *group = context;
+    group->ticks++;
+}
+
+static void mute_receive(void *context, struct raft_message *message)
+{
+    struct mute_group *group = context;
+    group->received++;
+    group->last = *message;
+    snprintf(group->from_name, sizeof group->from_name, "%s", message->server_address);
+    group->entries[0] = '\0';
+    if (message->type == RAFT_APPEND_ENTRIES) {
+        for (unsigned i = 0; i < message->append_entries.n_entries; i++) {
+            const struct raft_buffer *data = &message->append_entries.entries[i].buf;
+            size_t at = strlen(group->entries);
+            snprintf(group->entries + at, sizeof group->entries - at, "%.*s", (int)data->len,
+                     (const char *)data->base);
+        }
     }
-    group->arrived = stream;
+    message_dispose(message);
 }
 
-void mute_open(struct mute_group *group, struct transport *transport, uint64_t node, uint64_t id)
+void mute_open(struct mute_group *group, struct transport *transport, uint64_t id)
 {
-    *group = (struct mute_group){.from = 0};
-    cr_assert(transport_join_group(transport, id, &group->engine));
-    cr_assert_eq(group->engine.init(&group->engine, node, "whatever"), 0);
-    group->engine.data = group;
-    cr_assert_eq(group->engine.listen(&group->engine, accepted), 0);
+    static const struct transport_calls CALLS = {mute_tick, mute_receive};
+    *group = (struct mute_group){.joined = transport_join(transport, id)};
+    cr_assert_not_null(group->joined);
+    transport_start(group->joined, 20, &CALLS, group);
 }
 
-static void closed(struct raft_uv_transport *engine)
+void mute_close(struct mute_group *group)
 {
-    struct mute_group *group = engine->data;
-    group->closed = true;
+    transport_leave(group->joined);
 }
 
-void mute_close(struct stage *stage, struct mute_group *group)
+struct raft_message mute_sign(uint64_t to, raft_term term)
 {
-    group->engine.close(&group->engine, closed);
-    AWAIT(stage, group->closed);
-    transport_leave_group(&group->engine);
-    if (group->arrived != NULL) {
-        uv_close((uv_handle_t *)group->arrived, (uv_close_cb)raft_free);
-    }
+    struct raft_message message;
+    memset(&message, 0, sizeof message);
+    message.type = RAFT_APPEND_ENTRIES;
+    message.server_id = to;
+    message.append_entries.term = term;
+    return message;
+}
+
+static void note_sent(struct raft_io_send *request, int status)
+{
+    struct sent_note *note = request->data;
+    cr_assert(!note->done, "called back twice");
+    note->status = status;
+    note->done = true;
+}
+
+void mute_send(struct mute_group *from, const struct raft_message *message, struct sent_note *note)
+{
+    *note = (struct sent_note){.request.data = note};
+    cr_assert_eq(transport_send(from->joined, message, &note->request, note_sent), 0);
+    cr_assert(!note->done, "called back from within");
 }

@@ -7,17 +7,25 @@
 
 #include "service/cluster/transport.h"
 
-#include <raft/uv.h>
+#include <raft.h>
+#include <uv.h>
 
 enum { PATIENCE_MS = 20000, STAGE_NODES_MAX = 8 };
 
 /* A group with no engine behind it. */
 struct mute_group {
-    struct raft_uv_transport engine;
-    uv_stream_t *arrived; /* the last one, or NULL */
-    raft_id from;
+    struct transport_group *joined;
+    int ticks, received;
+    struct raft_message last; /* received; what it had allocated is gone */
     char from_name[TRANSPORT_NAME_BYTES];
-    bool closed;
+    char entries[64]; /* the data of its entries, one after the other, as much as fits */
+};
+
+/* What became of a message that was sent. */
+struct sent_note {
+    struct raft_io_send request;
+    int status;
+    bool done;
 };
 
 struct stage {
@@ -53,7 +61,11 @@ void stage_transport_close(struct stage *stage, struct transport *transport);
 /* Tells each where the other is. */
 void stage_introduce(struct transport *a, uint64_t node_a, struct transport *b, uint64_t node_b);
 
-void mute_open(struct mute_group *group, struct transport *transport, uint64_t node, uint64_t id);
-void mute_close(struct stage *stage, struct mute_group *group);
+void mute_open(struct mute_group *group, struct transport *transport, uint64_t id);
+void mute_close(struct mute_group *group);
+/* A sign of life of a leader of that term. */
+struct raft_message mute_sign(uint64_t to, raft_term term);
+/* Sends it; the note must live until it is done. */
+void mute_send(struct mute_group *from, const struct raft_message *message, struct sent_note *note);
 
 #endif

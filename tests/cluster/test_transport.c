@@ -3,6 +3,7 @@
 #include "tests/cluster/stage.h"
 
 #include "db/limits.h"
+#include "service/cluster/message.h"
 #include "service/cluster/wire.h"
 
 #include <arpa/inet.h>
@@ -28,12 +29,12 @@ static void open_scene(struct scene *scene)
     stage_open(&scene->stage);
     scene->here = stage_transport(&scene->stage, HERE, SECRET, NULL, NULL);
     cr_assert(transport_put_peer(scene->here, THERE, "127.0.0.1", 1));
-    mute_open(&scene->group, scene->here, HERE, GROUP);
+    mute_open(&scene->group, scene->here, GROUP);
 }
 
 static void close_scene(struct scene *scene)
 {
-    mute_close(&scene->stage, &scene->group);
+    mute_close(&scene->group);
     stage_transport_close(&scene->stage, scene->here);
     stage_close(&scene->stage);
 }
@@ -75,7 +76,7 @@ static size_t bare_hear(struct stage *stage, int fd, void *ret, size_t count)
 
 static struct hello usual_hello(void)
 {
-    struct hello hello = {.kind = PEER_RAFT, .source = THERE, .destination = HERE, .group = GROUP};
+    struct hello hello = {.kind = PEER_MESSAGES, .source = THERE, .destination = HERE};
     memcpy(hello.cluster, CLUSTER, sizeof CLUSTER);
     cr_assert(peer_nonce(hello.nonce));
     return hello;
@@ -124,9 +125,19 @@ static void expect_verdict(struct hello hello, enum peer_verdict verdict)
     open_scene(&scene);
     struct attempt attempt = try_hello(&scene, hello, SECRET);
     cr_assert_eq(attempt.verdict, verdict, "%s", peer_verdict_word(attempt.verdict));
-    cr_assert_null(scene.group.arrived);
+    cr_assert_eq(scene.group.received, 0);
     close(attempt.fd);
     close_scene(&scene);
+}
+
+/* A sign of life for that group, as it goes over the wire. */
+static void say_sign(int fd, uint64_t group)
+{
+    unsigned char bytes[256];
+    struct raft_message sign = mute_sign(HERE, 5);
+    size_t count = message_bytes(&sign);
+    message_encode(&sign, group, bytes);
+    bare_say(fd, bytes, count);
 }
 
 Test(transport, a_dialer_that_proves_itself_reaches_its_group)
@@ -135,8 +146,9 @@ Test(transport, a_dialer_that_proves_itself_reaches_its_group)
     open_scene(&scene);
     struct attempt attempt = try_hello(&scene, usual_hello(), SECRET);
     cr_assert_eq(attempt.verdict, PEER_ACCEPTED);
-    AWAIT(&scene.stage, scene.group.arrived != NULL);
-    cr_assert_eq(scene.group.from, THERE);
+    say_sign(attempt.fd, GROUP);
+    AWAIT(&scene.stage, scene.group.received == 1);
+    cr_assert_eq(scene.group.last.server_id, THERE);
     cr_assert_str_eq(scene.group.from_name, "0000000000000009");
     close(attempt.fd);
     close_scene(&scene);
@@ -150,7 +162,6 @@ Test(transport, the_acceptor_proves_itself_first)
     unsigned char mac[PEER_MAC_BYTES];
     peer_mac(SECRET, PEER_ACCEPTOR, attempt.hello, attempt.challenge + VERDICT_BYTES, mac);
     cr_assert(peer_mac_equal(mac, attempt.challenge + VERDICT_BYTES + PEER_NONCE_BYTES));
-    AWAIT(&scene.stage, scene.group.arrived != NULL);
     close(attempt.fd);
     close_scene(&scene);
 }
@@ -162,7 +173,7 @@ Test(transport, a_wrong_secret_is_refused)
     struct attempt attempt =
         try_hello(&scene, usual_hello(), TEXT("another secret, as long as it is"));
     cr_assert_eq(attempt.verdict, PEER_WRONG_SECRET);
-    cr_assert_null(scene.group.arrived);
+    cr_assert_eq(scene.group.received, 0);
     close(attempt.fd);
     close_scene(&scene);
 }
@@ -196,7 +207,7 @@ static void expect_forgery_fails(void (*forge)(struct attempt *attempt))
     bare_say(attempt.fd, attempt.proof, PROOF_BYTES);
     hear_verdict(&scene, &attempt);
     cr_assert_eq(attempt.verdict, PEER_WRONG_SECRET);
-    cr_assert_null(scene.group.arrived);
+    cr_assert_eq(scene.group.received, 0);
     close(attempt.fd);
     close_scene(&scene);
 }
@@ -211,16 +222,16 @@ Test(transport, the_acceptors_own_proof_sent_back_proves_nothing)
     expect_forgery_fails(send_its_own_back);
 }
 
-static void prove_for_another_group(struct attempt *attempt)
+static void prove_for_another_kind(struct attempt *attempt)
 {
-    attempt->hello[47] ^= 1;
+    attempt->hello[5] = PEER_IMAGES;
     peer_mac(SECRET, PEER_DIALER, attempt->hello, attempt->challenge + VERDICT_BYTES,
              attempt->proof);
 }
 
 Test(transport, the_proof_covers_what_the_hello_said)
 {
-    expect_forgery_fails(prove_for_another_group);
+    expect_forgery_fails(prove_for_another_kind);
 }
 
 Test(transport, another_cluster_is_refused)
@@ -258,11 +269,48 @@ Test(transport, a_node_that_was_not_told_is_refused)
     expect_verdict(hello, PEER_UNKNOWN_NODE);
 }
 
-Test(transport, a_group_that_is_not_here_is_refused)
+Test(transport, what_comes_for_a_group_that_is_not_here_is_left_out)
 {
-    struct hello hello = usual_hello();
-    hello.group = GROUP + 1;
-    expect_verdict(hello, PEER_UNKNOWN_GROUP);
+    struct scene scene;
+    open_scene(&scene);
+    struct attempt attempt = try_hello(&scene, usual_hello(), SECRET);
+    cr_assert_eq(attempt.verdict, PEER_ACCEPTED);
+    say_sign(attempt.fd, GROUP + 1);
+    say_sign(attempt.fd, GROUP);
+    AWAIT(&scene.stage, scene.group.received == 1);
+    close(attempt.fd);
+    close_scene(&scene);
+}
+
+Test(transport, what_is_no_message_ends_the_connection)
+{
+    struct scene scene;
+    char junk[MESSAGE_FRAME_BYTES] = "no message of ours", byte;
+    open_scene(&scene);
+    struct attempt attempt = try_hello(&scene, usual_hello(), SECRET);
+    bare_say(attempt.fd, junk, sizeof junk);
+    cr_assert_eq(bare_hear(&scene.stage, attempt.fd, &byte, 1), 0);
+    close(attempt.fd);
+    close_scene(&scene);
+}
+
+Test(transport, the_newest_connection_of_a_node_ends_the_one_before)
+{
+    struct scene scene;
+    char byte;
+    open_scene(&scene);
+    struct attempt first = try_hello(&scene, usual_hello(), SECRET);
+    say_sign(first.fd, GROUP);
+    AWAIT(&scene.stage, scene.group.received == 1);
+    struct attempt second = try_hello(&scene, usual_hello(), SECRET);
+    say_sign(second.fd, GROUP);
+    AWAIT(&scene.stage, scene.group.received == 2);
+    cr_assert_eq(bare_hear(&scene.stage, first.fd, &byte, 1), 0);
+    say_sign(second.fd, GROUP);
+    AWAIT(&scene.stage, scene.group.received == 3);
+    close(first.fd);
+    close(second.fd);
+    close_scene(&scene);
 }
 
 Test(transport, a_control_connection_that_nobody_serves_is_closed)
@@ -319,7 +367,7 @@ Test(transport, who_sends_more_than_a_hello_gains_nothing_by_it)
     char bytes[CHALLENGE_BYTES + VERDICT_BYTES + 1];
     size_t got = bare_hear(&scene.stage, attempt.fd, bytes, sizeof bytes);
     cr_assert_leq(got, (size_t)CHALLENGE_BYTES + VERDICT_BYTES); /* and then it was closed */
-    cr_assert_null(scene.group.arrived);
+    cr_assert_eq(scene.group.received, 0);
     close(attempt.fd);
     close_scene(&scene);
 }
@@ -389,27 +437,6 @@ Test(transport, a_refusal_is_one_line_of_the_log_with_its_reason)
 
 /* ---- both ends ours ----------------------------------------------------------------------------------------------- */
 
-struct dial_note {
-    struct raft_uv_connect request;
-    uv_stream_t *stream;
-    int status;
-    bool done;
-};
-
-static void note_dial(struct raft_uv_connect *request, struct uv_stream_s *stream, int status)
-{
-    struct dial_note *note = request->data;
-    note->stream = stream;
-    note->status = status;
-    note->done = true;
-}
-
-static int dial(struct mute_group *from, uint64_t to, struct dial_note *note)
-{
-    *note = (struct dial_note){.request.data = note};
-    return from->engine.connect(&from->engine, &note->request, to, "whatever", note_dial);
-}
-
 struct pair {
     struct stage stage;
     struct transport *a, *b;
@@ -422,49 +449,66 @@ static void open_pair(struct pair *pair, struct text secret_b)
     pair->a = stage_transport(&pair->stage, HERE, SECRET, NULL, NULL);
     pair->b = stage_transport(&pair->stage, THERE, secret_b, NULL, NULL);
     stage_introduce(pair->a, HERE, pair->b, THERE);
-    mute_open(&pair->group_a, pair->a, HERE, GROUP);
-    mute_open(&pair->group_b, pair->b, THERE, GROUP);
+    mute_open(&pair->group_a, pair->a, GROUP);
+    mute_open(&pair->group_b, pair->b, GROUP);
 }
 
 static void close_pair(struct pair *pair)
 {
-    mute_close(&pair->stage, &pair->group_a);
-    mute_close(&pair->stage, &pair->group_b);
+    mute_close(&pair->group_a);
+    mute_close(&pair->group_b);
     stage_transport_close(&pair->stage, pair->a);
     stage_transport_close(&pair->stage, pair->b);
     stage_close(&pair->stage);
 }
 
+static void send_sign(struct pair *pair, struct sent_note *note)
+{
+    struct raft_message sign = mute_sign(THERE, 5);
+    mute_send(&pair->group_a, &sign, note);
+}
+
 Test(transport, what_follows_the_handshake_arrives_whole)
 {
     struct pair pair;
-    struct dial_note note;
-    char bytes[] = "the first bytes of a group's message";
-    char got[sizeof bytes] = "";
-    int fd = -1;
+    struct sent_note note;
+    struct raft_entry entries[] = {
+        {.term = 4, .type = RAFT_COMMAND, .buf = {(char *)"the first ", 10}},
+        {.term = 5, .type = RAFT_COMMAND, .buf = {(char *)"and the second", 14}}};
+    struct raft_message message = mute_sign(THERE, 5);
+    message.append_entries.entries = entries;
+    message.append_entries.n_entries = 2;
     open_pair(&pair, SECRET);
-    cr_assert_eq(dial(&pair.group_a, THERE, &note), 0);
+    mute_send(&pair.group_a, &message, &note);
     AWAIT(&pair.stage, note.done);
     cr_assert_eq(note.status, 0);
-    uv_buf_t buffer = uv_buf_init(bytes, sizeof bytes);
-    cr_assert_eq(uv_try_write(note.stream, &buffer, 1), (int)sizeof bytes);
-    AWAIT(&pair.stage, pair.group_b.arrived != NULL);
-    cr_assert_eq(uv_fileno((uv_handle_t *)pair.group_b.arrived, &fd), 0);
-    AWAIT(&pair.stage, recv(fd, got, sizeof got, MSG_DONTWAIT) == (ssize_t)sizeof got);
-    cr_assert_str_eq(got, bytes);
-    uv_close((uv_handle_t *)note.stream, (uv_close_cb)raft_free);
+    AWAIT(&pair.stage, pair.group_b.received == 1);
+    cr_assert_str_eq(pair.group_b.entries, "the first and the second");
+    cr_assert_eq(pair.group_b.last.server_id, HERE);
+    close_pair(&pair);
+}
+
+Test(transport, all_groups_tick_together)
+{
+    struct pair pair;
+    struct mute_group other;
+    open_pair(&pair, SECRET);
+    mute_open(&other, pair.a, GROUP + 1);
+    AWAIT(&pair.stage, other.ticks == 3);
+    cr_assert_eq(pair.group_a.ticks, 3);
+    mute_close(&other);
     close_pair(&pair);
 }
 
 Test(transport, nodes_of_different_secrets_do_not_meet)
 {
     struct pair pair;
-    struct dial_note note;
+    struct sent_note note;
     open_pair(&pair, TEXT("the secret of some other cluster"));
-    cr_assert_eq(dial(&pair.group_a, THERE, &note), 0);
+    send_sign(&pair, &note);
     AWAIT(&pair.stage, note.done);
     cr_assert_eq(note.status, RAFT_NOCONNECTION);
-    cr_assert_null(note.stream);
+    cr_assert_eq(pair.group_b.received, 0);
     close_pair(&pair);
 }
 
@@ -484,14 +528,15 @@ static int bare_listen(uint16_t *ret_port)
 Test(transport, a_dialer_does_not_prove_itself_to_a_stranger)
 {
     struct pair pair;
-    struct dial_note note;
+    struct sent_note note;
     uint16_t port;
     unsigned char hello[HELLO_BYTES], challenge[CHALLENGE_BYTES], proof[PROOF_BYTES];
     unsigned char nonce[PEER_NONCE_BYTES] = {1}, mac[PEER_MAC_BYTES] = {2};
     open_pair(&pair, SECRET);
     int listener = bare_listen(&port);
     cr_assert(transport_put_peer(pair.a, THERE, "127.0.0.1", port));
-    cr_assert_eq(dial(&pair.group_a, THERE, &note), 0);
+    send_sign(&pair, &note);
+    stage_turn(&pair.stage);
     int fd = accept(listener, NULL, NULL);
     cr_assert_eq(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
     cr_assert_eq(bare_hear(&pair.stage, fd, hello, sizeof hello), sizeof hello);
@@ -508,19 +553,21 @@ Test(transport, a_dialer_does_not_prove_itself_to_a_stranger)
 Test(transport, a_node_that_was_not_told_is_not_dialled)
 {
     struct pair pair;
-    struct dial_note note;
+    struct sent_note note;
     open_pair(&pair, SECRET);
     transport_drop_peer(pair.a, THERE);
-    cr_assert_eq(dial(&pair.group_a, THERE, &note), RAFT_NOCONNECTION);
+    send_sign(&pair, &note);
+    AWAIT(&pair.stage, note.done);
+    cr_assert_eq(note.status, RAFT_NOCONNECTION);
     close_pair(&pair);
 }
 
-Test(transport, a_group_that_closes_tells_its_dials_first)
+Test(transport, a_group_that_closes_is_called_back_first)
 {
     struct pair pair;
-    struct dial_note note;
+    struct sent_note note;
     open_pair(&pair, SECRET);
-    cr_assert_eq(dial(&pair.group_a, THERE, &note), 0);
+    send_sign(&pair, &note);
     close_pair(&pair);
     cr_assert(note.done);
     cr_assert_eq(note.status, RAFT_CANCELED);
@@ -529,13 +576,16 @@ Test(transport, a_group_that_closes_tells_its_dials_first)
 Test(transport, a_node_may_be_told_by_name)
 {
     struct pair pair;
-    struct dial_note note;
+    struct sent_note note;
     open_pair(&pair, SECRET);
     cr_assert(transport_put_peer(pair.a, THERE, "localhost", transport_port(pair.b)));
-    AWAIT(&pair.stage, dial(&pair.group_a, THERE, &note) == 0);
-    AWAIT(&pair.stage, note.done);
-    if (note.status == 0) { /* "localhost" may be ::1, where nobody listens */
-        uv_close((uv_handle_t *)note.stream, (uv_close_cb)raft_free);
+    while (pair.group_b.received == 0) {
+        send_sign(&pair, &note);
+        AWAIT(&pair.stage, note.done);
+        if (note.status != 0) { /* "localhost" may be ::1, where nobody listens */
+            break;
+        }
+        stage_wait(&pair.stage);
     }
     close_pair(&pair);
 }

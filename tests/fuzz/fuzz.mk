@@ -1,7 +1,7 @@
 # The fuzz targets (clang's libFuzzer). Each of FUZZ_TARGETS is tests/fuzz/fuzz_NAME.c, its corpus tests/fuzz/corpus/NAME.
 # What a run learns stays in $(FUZZ_BUILD)/found/NAME, what it breaks in $(FUZZ_BUILD)/finds.
 
-FUZZ_TARGETS := request body codec guard receipt machine story table
+FUZZ_TARGETS := request body codec message guard receipt machine story table
 FUZZ_BUILD   := $(BUILD)/fuzz
 FUZZ_SECONDS ?= 60
 
