@@ -100,7 +100,7 @@ static void has_read(uv_stream_t *stream, ssize_t count, const uv_buf_t *buffer)
         good = message_reader_feed(&intake->reader, (const unsigned char *)buffer->base,
                                    (size_t)count);
         if (!good) {
-            LOG(LOG_WARN, "peer-refused", LOG_STRING("reason", "no message of this version"),
+            LOG(LOG_WARN, "peer-refused", LOG_STRING("reason", peer_verdict_word(PEER_JUNK)),
                 LOG_STRING("node", intake->name));
         }
     }

@@ -5,6 +5,15 @@
 #include "service/cluster/message_reader.h"
 #include "tests/fuzz/front.h"
 
+enum { MEMORY_MAX = 16 * 1024 * 1024 };
+
+/* An announced payload's room is reserved before it comes. There is not so much here: more than that is refused. */
+static void *reserve(void *data, size_t size)
+{
+    (void)data;
+    return size > MEMORY_MAX ? NULL : malloc(size);
+}
+
 struct seen {
     const unsigned char *input; /* what has not come out yet */
     size_t left;
@@ -49,8 +58,30 @@ static size_t feed(const unsigned char *data, size_t size, bool images, size_t p
     return seen.messages;
 }
 
+static void give_back(void *data, void *at)
+{
+    (void)data;
+    free(at);
+}
+
+static void *reserve_all(void *data, size_t count, size_t size)
+{
+    (void)data;
+    return calloc(count, size);
+}
+
+static void *resize(void *data, void *at, size_t size)
+{
+    (void)data;
+    return realloc(at, size);
+}
+
+static struct raft_heap heap = {
+    .malloc = reserve, .free = give_back, .calloc = reserve_all, .realloc = resize};
+
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
+    raft_heap_set(&heap);
     if (size < 2) {
         return 0;
     }
