@@ -367,3 +367,43 @@ Test(stream, a_node_that_cannot_be_reached_costs_no_memory)
     scene.listener = -1;
     close_scene(&scene);
 }
+
+/* The other node is gone and comes back: it says something first. How long until it is dialled again. */
+static uint64_t time_to_come_back(struct scene *scene, struct mute_group *there)
+{
+    struct heard heard;
+    struct sent_note sign, word;
+    enum peer_kind kind;
+    struct raft_message message = mute_sign(HERE, 5);
+    int before = scene->groups[0].received;
+    int fd = open_stream(scene, &heard);
+    close(fd);
+    for (int i = 0; i < 3; i++) {
+        stage_wait(&scene->stage);
+    }
+    send_sign(scene, 2, &sign);
+    uint64_t began = stage_now();
+    mute_send(there, &message, &word);
+    close(take_connection(scene, &kind));
+    uint64_t took = stage_now() - began;
+    AWAIT(&scene->stage, word.done && sign.done && scene->groups[0].received > before);
+    return took;
+}
+
+Test(stream, a_node_that_comes_to_us_is_dialled_at_once)
+{
+    struct scene scene;
+    struct mute_group other;
+    uint64_t took = UINT64_MAX;
+    for (int i = 0; i < 20 && took >= REPLICA_RECONNECT_MS; i++) { /* the machine may be slow */
+        open_scene(&scene);
+        struct transport *there = stage_transport(&scene.stage, THERE, SECRET, NULL, NULL);
+        cr_assert(transport_put_peer(there, HERE, "127.0.0.1", transport_port(scene.here)));
+        mute_open(&other, there, 0);
+        took = time_to_come_back(&scene, &other);
+        mute_close(&other);
+        stage_transport_close(&scene.stage, there);
+        close_scene(&scene);
+    }
+    cr_assert_lt(took, REPLICA_RECONNECT_MS);
+}

@@ -96,38 +96,42 @@ Test(message, every_kind_comes_out_as_it_went_in)
     }
 }
 
+/* Through bytes and back, without its payload, which follows in `bytes`. */
+static struct raft_message through(const struct raft_message *message, unsigned char bytes[256],
+                                   struct message_frame *ret_frame)
+{
+    struct raft_message back;
+    message_encode(message, GROUP, bytes);
+    cr_assert(message_decode_frame(bytes, ret_frame));
+    cr_assert(message_decode_head(ret_frame, bytes + MESSAGE_FRAME_BYTES, &back));
+    return back;
+}
+
 Test(message, every_field_is_told_apart)
 {
     struct message_frame frame;
-    struct raft_message back;
     unsigned char bytes[256];
-    message_encode(&MESSAGES[4], GROUP, bytes);
-    cr_assert(message_decode_frame(bytes, &frame));
-    cr_assert(message_decode_head(&frame, bytes + MESSAGE_FRAME_BYTES, &back));
+    struct raft_request_vote vote = through(&MESSAGES[4], bytes, &frame).request_vote;
     cr_assert_eq(frame.group, GROUP);
-    cr_assert_eq(back.request_vote.version, 2);
-    cr_assert_eq(back.request_vote.term, 5);
-    cr_assert_eq(back.request_vote.candidate_id, 7);
-    cr_assert_eq(back.request_vote.last_log_index, 10);
-    cr_assert_eq(back.request_vote.last_log_term, 4);
-    cr_assert(back.request_vote.disrupt_leader && !back.request_vote.pre_vote);
-    message_encode(&MESSAGES[3], GROUP, bytes);
-    cr_assert(message_decode_frame(bytes, &frame));
-    cr_assert(message_decode_head(&frame, bytes + MESSAGE_FRAME_BYTES, &back));
-    cr_assert_eq(back.append_entries_result.rejected, 10);
-    cr_assert_eq(back.append_entries_result.last_log_index, 12);
-    cr_assert_eq(back.append_entries_result.features, 1);
-    cr_assert_eq(back.append_entries_result.capacity, 513);
+    cr_assert_eq(vote.version, 2);
+    cr_assert_eq(vote.term, 5);
+    cr_assert_eq(vote.candidate_id, 7);
+    cr_assert_eq(vote.last_log_index, 10);
+    cr_assert_eq(vote.last_log_term, 4);
+    cr_assert(vote.disrupt_leader && !vote.pre_vote);
+    struct raft_append_entries_result result =
+        through(&MESSAGES[3], bytes, &frame).append_entries_result;
+    cr_assert_eq(result.rejected, 10);
+    cr_assert_eq(result.last_log_index, 12);
+    cr_assert_eq(result.features, 1);
+    cr_assert_eq(result.capacity, 513);
 }
 
 Test(message, an_entrys_data_lies_at_a_multiple_of_eight)
 {
     struct message_frame frame;
-    struct raft_message back;
     unsigned char bytes[256];
-    message_encode(&MESSAGES[1], GROUP, bytes);
-    cr_assert(message_decode_frame(bytes, &frame));
-    cr_assert(message_decode_head(&frame, bytes + MESSAGE_FRAME_BYTES, &back));
+    struct raft_message back = through(&MESSAGES[1], bytes, &frame);
     unsigned char *payload = raft_malloc(frame.payload_bytes);
     memcpy(payload, bytes + MESSAGE_FRAME_BYTES + frame.head_bytes, frame.payload_bytes);
     message_attach(&back, payload, frame.payload_bytes);
