@@ -80,7 +80,10 @@ enum {
 
     /* the cluster: connections between nodes */
     NODES_MAX = 64,
-    PEER_HANDSHAKE_MS = 3000,
+    /* For the network's answer. It repeats a question that was lost after 1, 3, 7 s: so who dials again himself is there
+       sooner after a cut. */
+    PEER_CONNECT_MS = 600,
+    PEER_HANDSHAKE_MS = 3000,   /* from then on */
     PEER_HANDSHAKES_MAX = 1024, /* of incoming connections, at once */
     PEER_BACKLOG = 512,
     /* Sent, and not even received there: the connection is dead. TCP itself waits twice as long before each repetition, so

@@ -280,6 +280,7 @@ static void connected(uv_connect_t *connect, int status)
         finish(link, PEER_UNREACHABLE);
         return;
     }
+    uv_timer_start(&link->timer, too_slow, PEER_HANDSHAKE_MS, 0);
     memcpy(link->out, link->hello_bytes, HELLO_BYTES);
     say(link, LINK_HELLO, HELLO_BYTES);
 }
@@ -386,6 +387,7 @@ bool links_dial(struct links *links, enum peer_kind kind, uint64_t destination,
     if (link == NULL) {
         return false;
     }
+    uv_timer_start(&link->timer, too_slow, PEER_CONNECT_MS, 0);
     link->dialer = true;
     link->dialled = dialled;
     link->context = context;

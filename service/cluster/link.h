@@ -1,6 +1,7 @@
 /*
- * A link is a connection as long as its handshake lasts, on either side. It ends within PEER_HANDSHAKE_MS, with the
- * socket handed over or closed; each refusal is one line in the log. Part of the transport, whose loop it runs in.
+ * A link is a connection as long as its handshake lasts, on either side. It ends within PEER_HANDSHAKE_MS, for a dialer
+ * counted from when it is connected, which may take PEER_CONNECT_MS; then the socket is handed over or closed. Each refusal
+ * is one line in the log. Part of the transport, whose loop it runs in.
  */
 #ifndef RINGHOLD_SERVICE_CLUSTER_LINK_H
 #define RINGHOLD_SERVICE_CLUSTER_LINK_H
