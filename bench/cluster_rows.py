@@ -17,17 +17,20 @@ GAP_CLIENTS = 16
 GAP_RUN_SECONDS, KILL_AFTER_SECONDS = 9, 3
 REST_SECONDS = 3
 
+# A mode, how many keys it has, and what else it is given.
 RATES = {
-    "Ringhold": {"session PUT": ("session-put", WRITE_KEYS), "lock, release": ("lock", 1),
-                 "session GET": ("session-get", READ_KEYS)},
-    "etcd": {"put": ("etcd-put", WRITE_KEYS), "range, linearizable": ("etcd-get", READ_KEYS),
-             "range, serializable": ("etcd-get-serializable", READ_KEYS)},
+    "Ringhold": {"session PUT": ("session-put", WRITE_KEYS, {}), "lock, release": ("lock", 1, {}),
+                 "session GET": ("session-get", READ_KEYS, {}),
+                 "session GET, strong": ("session-get", READ_KEYS, {"consistency": "strong"})},
+    "etcd": {"put": ("etcd-put", WRITE_KEYS, {}), "range, linearizable": ("etcd-get", READ_KEYS, {}),
+             "range, serializable": ("etcd-get-serializable", READ_KEYS, {})},
 }
 STARTS = {"Ringhold": clusters.ringhold, "etcd": clusters.etcd}
 WRITES = {"Ringhold": "session-put", "etcd": "etcd-put"}
 
 COMPARED = [("durable write: session PUT", "session PUT", "put", WRITES_FACTOR),
             ("durable writes: lock acquire, release", "lock, release", "put", WRITES_FACTOR),
+            ("read a session, strong", "session GET, strong", "range, linearizable", None),
             ("read a session", "session GET", "range, linearizable", None),
             ("read a session", "session GET", "range, serializable", None)]
 
@@ -39,10 +42,10 @@ class Round:
         with STARTS[name]() as cluster:
             self.rest(cluster, say)
             self.rates = {}
-            for what, (mode, keys) in RATES[name].items():
+            for what, (mode, keys, more) in RATES[name].items():
                 if keys == READ_KEYS:
                     fill(cluster, WRITES[name], READ_KEYS, keys=READ_KEYS, sequential=True)
-                self.rates[what] = measure(cluster, mode, settings, keys=keys)
+                self.rates[what] = measure(cluster, mode, settings, keys=keys, **more)
                 say(f"{name} {what}: {self.rates[what].per_second:,.0f}/s")
             self.gaps = gaps(cluster, WRITES[name], GAP_RUN_SECONDS, KILL_AFTER_SECONDS,
                              lambda: cluster.leader().kill(), connections=GAP_CLIENTS, keys=READ_KEYS)

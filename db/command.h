@@ -349,7 +349,7 @@ enum shard_act {
     SHARD_RUN, /* the operation, if there is one; else only that it know the configuration */
     SHARD_SEAL, /* take nothing more under this version, if it may be left as it is by other shards */
     SHARD_SEAL_EMPTY, /* the same, if it is empty */
-    SHARD_DROP        /* be gone, with all messages */
+    SHARD_DROP        /* be empty, and take nothing for this queue any more */
 };
 struct shard_request {
     struct text queue;

@@ -296,6 +296,9 @@ static void configure(struct txn *txn, struct queue *queue, const struct queue_p
     bool good = same || (check_move(txn, queue, command->sealed, spread, result) == STATUS_OK &&
                          check_config(txn, queue->name, config, spread, result) == STATUS_OK);
     if (good && !same) {
+        if (spread != queue->spread) { /* not the version that the others were sealed at */
+            (void)txn_next_revision(txn);
+        }
         queue_configure(txn, queue, config, spread);
         queue_store_config(txn, queue);
     }

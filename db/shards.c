@@ -175,12 +175,21 @@ static void seal(struct txn *txn, const struct shard_request *request, struct qu
     }
 }
 
+/* What stays is a row without messages that refuses whoever has not heard of the queue's end: made anew by such a one, the
+   shard would take messages that nobody ever finds. */
 static void drop_shard(struct txn *txn, const struct shard_request *request)
 {
     struct queue queue;
-    if (queue_find(txn, request->queue, &queue) && queue.shard != 0 &&
-        queue.home_born <= request->born) {
+    bool there = queue_find(txn, request->queue, &queue);
+    if (request->shard == 0 || (there && (queue.shard == 0 || queue.home_born > request->born))) {
+        return;
+    }
+    if (there) {
         drop(txn, &queue);
+    }
+    if (make_shard(txn, request, &queue)) {
+        queue.home_version = request->version + 1;
+        queue_store_config(txn, &queue);
     }
 }
 

@@ -21,7 +21,8 @@
  * the number of shards changes, that changes. So it may only while there is nothing that it could be wrong for: each
  * other shard is sealed first, which is refused unless it may be left (queue_may_move), and makes it refuse what comes
  * by the old configuration; then home's own change commits, if it may be left too, and if its configuration is still the
- * one at which the others were sealed. Who gives up between leaves shards sealed: QUEUE_RENEW of home lets them go on.
+ * one at which the others were sealed. Its new version is past the one that they wait for, so that each takes the new
+ * configuration over with the first request that brings it. Who gives up between leaves shards sealed: QUEUE_RENEW of home lets them go on.
  */
 #ifndef RINGHOLD_DB_SHARDS_H
 #define RINGHOLD_DB_SHARDS_H

@@ -41,6 +41,22 @@ void spread_answer(struct spread *s, const struct result *result)
     s->over = true;
 }
 
+int64_t spread_to_ask(const struct spread *s, int64_t from)
+{
+    while (from < s->count && s->progress[from] != SHARD_TO_ASK) {
+        from++;
+    }
+    return from;
+}
+
+void spread_ask_from(struct spread *s, int64_t from, bool together)
+{
+    s->together = together;
+    for (int64_t i = 0; i < s->count; i++) {
+        s->progress[i] = i < from ? SHARD_ASKED : SHARD_TO_ASK;
+    }
+}
+
 struct spread *spread_begin(struct exchange *x, const struct queue_view *plan,
                             struct spread_hints hints)
 {
@@ -55,9 +71,6 @@ struct spread *spread_begin(struct exchange *x, const struct queue_view *plan,
     s->hints = hints;
     s->replayed = true;
     s->result = (struct result){.status = STATUS_OK, .stamp = x->now};
-    for (int64_t i = 0; i < s->count; i++) {
-        s->order[i] = i;
-    }
     s->kind->begin(s);
     return s;
 }
@@ -86,6 +99,9 @@ static void wrap(struct spread *s, struct command *operation, struct command *re
 
 enum spread_next spread_next(struct spread *s, struct spread_task *ret)
 {
+    if (s->out > 0 && (s->over || !s->together)) {
+        return SPREAD_HOLD;
+    }
     struct command *operation = arena_zalloc(s->x->arena, 1, sizeof *operation);
     if (operation == NULL) {
         spread_fail(s, STATUS_OUT_OF_MEMORY);
@@ -96,9 +112,12 @@ enum spread_next spread_next(struct spread *s, struct spread_task *ret)
         return SPREAD_WAIT;
     }
     if (s->over || !s->kind->next(s, operation)) {
-        s->over = !s->waits;
-        return s->waits ? SPREAD_WAIT : SPREAD_DONE;
+        bool holds = s->out > 0;
+        s->over |= !s->waits && !holds;
+        return holds ? SPREAD_HOLD : s->waits ? SPREAD_WAIT : SPREAD_DONE;
     }
+    s->progress[s->shard] = SHARD_OUT;
+    s->out++;
     ret->shard = s->shard;
     ret->plain = s->plain;
     if (s->plain) {
@@ -109,18 +128,34 @@ enum spread_next spread_next(struct spread *s, struct spread_task *ret)
     return SPREAD_ASK;
 }
 
-void spread_take(struct spread *s, const struct result *result)
+/* The task is back. */
+static void back(struct spread *s, const struct spread_task *task, enum shard_progress progress)
 {
-    s->touched |= status_is_ok(result->status);
-    s->replayed &= result->replayed;
-    s->kind->take(s, result);
+    s->out--;
+    s->task = task;
+    s->shard = task->shard;
+    s->progress[task->shard] = progress;
 }
 
-void spread_miss(struct spread *s, enum status why)
+void spread_take(struct spread *s, const struct spread_task *task, const struct result *result)
 {
+    back(s, task, SHARD_ASKED);
+    s->touched |= status_is_ok(result->status) && task->command.kind != COMMAND_SHARD_READ;
+    s->replayed &= result->replayed;
+    if (!s->over) {
+        s->kind->take(s, result);
+    }
+}
+
+void spread_miss(struct spread *s, const struct spread_task *task, enum status why)
+{
+    back(s, task, SHARD_ASKED);
     s->misses++;
     s->replayed = false;
-    s->touched |= why == STATUS_OUTCOME_UNKNOWN;
+    s->touched |= why == STATUS_OUTCOME_UNKNOWN && task->command.kind != COMMAND_SHARD_READ;
+    if (s->over) {
+        return;
+    }
     if (s->kind->miss != NULL) {
         s->kind->miss(s, why);
     } else {
@@ -128,19 +163,49 @@ void spread_miss(struct spread *s, enum status why)
     }
 }
 
+void spread_return(struct spread *s, const struct spread_task *task)
+{
+    back(s, task, SHARD_TO_ASK);
+}
+
 bool spread_follow(struct spread *s, const struct queue_view *plan)
 {
     bool same = plan->spread == s->count && plan->born == s->home.born;
     if (same) {
         s->home = *plan;
-        s->at = s->sealing ? 1 : s->at; /* what was sealed was so at another version */
+        if (s->sealing) { /* what was sealed was so at another version */
+            spread_ask_from(s, 1, false);
+        }
     }
     return same;
+}
+
+bool spread_fits(const struct spread *s)
+{
+    const struct command *command = &s->x->command;
+    size_t count = command->kind == COMMAND_MESSAGE_SETTLE && s->places != NULL
+                       ? command->message_settle.items.count
+                       : 0;
+    for (size_t i = 0; i < count; i++) {
+        if (s->places[i] >= s->count) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool spread_untouched(const struct spread *s)
 {
     return !s->touched;
+}
+
+void spread_end_unknown(struct spread *s)
+{
+    if (s->result.shape == SHAPE_MESSAGES && s->result.received.count > 0) {
+        s->over = true; /* what is here is the consumer's, and an answer */
+    } else {
+        spread_fail(s, STATUS_OUTCOME_UNKNOWN);
+    }
 }
 
 bool spread_patient(const struct spread *s)
@@ -149,16 +214,11 @@ bool spread_patient(const struct spread *s)
     return !others && s->phase != PHASE_TELL;
 }
 
-struct text spread_dead_letter(const struct spread *s)
-{
-    struct text name = s->home.config.dead_letter;
-    return name.len > 0 ? name : TEXT_ABSENT;
-}
-
 void spread_again(struct spread *s)
 {
     s->waits = s->over = false;
-    s->at = s->misses = 0;
+    s->misses = 0;
+    s->kind->begin(s);
 }
 
 enum next spread_end(struct spread *s)

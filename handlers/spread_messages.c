@@ -5,7 +5,13 @@
 
 #include <stdio.h>
 
-enum { FAR_FIRST_EVERY = 4 };
+enum {
+    FAR_FIRST_EVERY = 4,
+    SHARES_MAX =
+        4, /* shards that are asked for messages at once: each may give RECEIVE_BYTES_MAX */
+    SWEEPS_MAX = 5,
+    PEEK = -1
+};
 
 /* ---- sending ------------------------------------------------------------------------------------------------------ */
 
@@ -76,18 +82,20 @@ static void begin_send(struct spread *s)
         s->places[i] = s->places[i] == ABSENT ? free : s->places[i];
     }
     s->tries = common == ABSENT && send->atomic ? s->count : 1;
+    s->together = true;
     s->result.status = STATUS_CREATED;
     s->result.shape = SHAPE_SENT;
     s->result.sent.count = count;
 }
 
-/* The shard from s->at on that has something to get; false: none. */
+/* The next shard that has something to get; false: none. */
 static bool next_place(struct spread *s, size_t items)
 {
-    for (; s->at < s->count; s->at++) {
+    for (int64_t shard = spread_to_ask(s, 0); shard < s->count;
+         shard = spread_to_ask(s, shard + 1)) {
         for (size_t i = 0; i < items; i++) {
-            if (s->places[i] == s->at) {
-                s->shard = s->at;
+            if (s->places[i] == shard) {
+                s->shard = shard;
                 return true;
             }
         }
@@ -125,7 +133,6 @@ static bool try_another(struct spread *s)
     for (size_t i = 0; i < s->result.sent.count; i++) {
         s->places[i] = next;
     }
-    s->at = next;
     return true;
 }
 
@@ -145,7 +152,6 @@ static void take_sent(struct spread *s, const struct result *result)
             s->result.sent.at[i].message = shard_message(s->shard, s->result.sent.at[i].message);
         }
     }
-    s->at++;
 }
 
 /* What is no unit is answered message by message. */
@@ -163,7 +169,6 @@ static void miss_sent(struct spread *s, enum status why)
             s->result.sent.at[i] = (struct sent_message){.status = why};
         }
     }
-    s->at++;
 }
 
 const struct spread_kind spread_send = {begin_send, next_send, take_sent, miss_sent};
@@ -183,18 +188,23 @@ static int64_t append_order(const struct spread *s, bool near, int64_t from, int
 }
 
 /* A receive that is repeated with its Idempotency-Key must come by the same shards in the same order. */
+static bool comes_as_before(const struct spread *s)
+{
+    return text_given(s->x->command.idempotency.key_hash);
+}
+
 static void order_shards(struct spread *s)
 {
     int64_t from = (int64_t)(number_of(s) % (uint64_t)s->count);
-    if (text_given(s->x->command.idempotency.key_hash)) {
-        for (int64_t i = 0; i < s->count; i++) {
-            s->order[i] = (from + i) % s->count;
-        }
-        return;
+    bool far_first = s->hints.turn % FAR_FIRST_EVERY == 0;
+    for (int64_t i = 0; i < s->count; i++) {
+        s->order[i] = (from + i) % s->count;
+        s->ready[i] = far_first || comes_as_before(s) ? 0 : s->hints.ready[i];
     }
-    bool near = s->hints.turn % FAR_FIRST_EVERY != 0;
-    int64_t first = append_order(s, near, from, s->order);
-    append_order(s, !near, from, s->order + first);
+    if (!comes_as_before(s)) {
+        int64_t first = append_order(s, !far_first, from, s->order);
+        append_order(s, far_first, from, s->order + first);
+    }
 }
 
 static void begin_receive(struct spread *s)
@@ -207,25 +217,126 @@ static void begin_receive(struct spread *s)
         spread_fail(s, STATUS_OUT_OF_MEMORY);
         return;
     }
+    s->sweeps = 0;
+    s->raced = false;
+    s->refusal = (struct result){.status = STATUS_OK};
+    memset(s->vain, 0, sizeof s->vain);
+    spread_ask_from(s, 0, !comes_as_before(s));
     order_shards(s);
+}
+
+/* Has the next shard in order asked for all that is left. */
+static void share_in_turn(struct spread *s)
+{
+    for (int64_t i = 0; i < s->count; i++) {
+        if (s->progress[s->order[i]] == SHARD_TO_ASK) {
+            s->share[s->order[i]] = s->left;
+            return;
+        }
+    }
+}
+
+/*
+ * Shares what is left out among shards that are known to have some: never more, or a consumer would be given more than
+ * it asked for. Where those have less, each is asked for more than is known of it, and the others whether they have any.
+ */
+static void share_out(struct spread *s)
+{
+    int64_t sum = 0, count = 0;
+    for (int64_t i = 0; i < s->count && count < SHARES_MAX && sum < s->left; i++) {
+        int64_t shard = s->order[i];
+        if (s->progress[shard] == SHARD_TO_ASK && s->ready[shard] > 0) {
+            int64_t left = s->left - sum;
+            s->share[shard] = s->ready[shard] < left ? s->ready[shard] : left;
+            sum += s->share[shard];
+            count++;
+        }
+    }
+    int64_t more = count > 0 ? (s->left - sum) / count : 0;
+    for (int64_t i = 0; i < s->count; i++) {
+        bool unknown = s->progress[i] == SHARD_TO_ASK && s->ready[i] == 0;
+        s->share[i] += s->share[i] > 0 ? more : unknown && sum < s->left ? PEEK : 0;
+    }
+}
+
+static void begin_round(struct spread *s)
+{
+    memset(s->share, 0, sizeof s->share);
+    if (s->together) {
+        share_out(s);
+    } else {
+        share_in_turn(s);
+    }
+}
+
+/* The next in order that has a share of this round; ABSENT: none. */
+static int64_t next_share(const struct spread *s)
+{
+    for (int64_t i = 0; i < s->count; i++) {
+        int64_t shard = s->order[i];
+        if (s->progress[shard] == SHARD_TO_ASK && s->share[shard] != 0) {
+            return shard;
+        }
+    }
+    return ABSENT;
+}
+
+/* Others were quicker at a shard that had some: there may be some elsewhere by now. */
+static bool sweeps_again(struct spread *s)
+{
+    bool again = s->result.received.count == 0 && s->raced && ++s->sweeps < SWEEPS_MAX;
+    if (again) {
+        s->raced = false;
+        s->misses = 0;
+        memset(s->ready, 0, sizeof s->ready);
+        spread_ask_from(s, 0, true);
+    }
+    return again;
+}
+
+/* All have been asked, or what was wanted is here. */
+static void end_receive(struct spread *s)
+{
+    const struct exchange *x = s->x;
+    if (s->result.received.count > 0) {
+        return;
+    }
+    if (s->misses == s->count) {
+        spread_fail(s, STATUS_NO_LEADER);
+    } else if (!status_is_ok(s->refusal.status)) {
+        spread_answer(s, &s->refusal);
+    } else {
+        s->waits = x->now.lease_now_ms < x->waits_until;
+    }
 }
 
 static bool next_receive(struct spread *s, struct command *operation)
 {
     const struct exchange *x = s->x;
-    if (s->at < s->count && s->left > 0 && s->bytes < RECEIVE_BYTES_MAX) {
-        s->shard = s->order[s->at];
+    bool goes_on = s->left > 0 && s->bytes < RECEIVE_BYTES_MAX;
+    if (s->out == 0 && goes_on) {
+        begin_round(s);
+    }
+    s->shard = goes_on ? next_share(s) : ABSENT;
+    if (s->shard == ABSENT && s->out == 0 && goes_on && sweeps_again(s)) {
+        begin_round(s);
+        s->shard = next_share(s);
+    }
+    if (s->shard == ABSENT) {
+        if (s->out == 0) {
+            end_receive(s);
+        }
+        return false;
+    }
+    if (s->share[s->shard] == PEEK) {
+        operation->kind = COMMAND_QUEUE_GET;
+        operation->queue_get.name = s->home.name;
+    } else {
         operation->kind = COMMAND_MESSAGE_RECEIVE;
         operation->message_receive = x->command.message_receive;
-        operation->message_receive.max = s->left;
-        return true;
+        operation->message_receive.max = s->share[s->shard];
     }
-    if (s->result.received.count == 0 && s->misses == s->count) {
-        spread_fail(s, STATUS_NO_LEADER);
-    } else {
-        s->waits = s->result.received.count == 0 && x->now.lease_now_ms < x->waits_until;
-    }
-    return false;
+    return true;
 }
 
 /* Adds messages of a shard: by their public ids, and their leases by the clock of the answer. */
@@ -243,23 +354,46 @@ static void append(struct spread *s, struct message_views *to, const struct mess
     }
 }
 
+/* Whether the shard is worth to be asked for messages, and for how many. */
+static void take_look(struct spread *s, const struct result *result)
+{
+    /* As many as before, and none could be had: their groups are at work. */
+    bool some = status_is_ok(result->status) && result->queue.config.paused == 0 &&
+                result->queue.ready > 0 && result->queue.ready + 1 != s->vain[s->shard];
+    s->ready[s->shard] = some ? result->queue.ready : 0;
+    s->progress[s->shard] = some ? SHARD_TO_ASK : SHARD_ASKED;
+    bool other = !status_is_ok(result->status) && result->status != STATUS_QUEUE_NOT_FOUND;
+    if (other || (result->status == STATUS_QUEUE_NOT_FOUND && s->shard == 0)) {
+        s->refusal = *result;
+    }
+}
+
 static void take_received(struct spread *s, const struct result *result)
 {
-    if (!status_is_ok(result->status) && s->result.received.count == 0) {
-        spread_answer(s, result);
-        return;
-    }
-    if (status_is_ok(result->status)) {
+    int64_t share = s->share[s->shard];
+    s->share[s->shard] = 0;
+    if (share == PEEK) {
+        take_look(s, result);
+    } else if (!status_is_ok(result->status)) {
+        s->refusal = *result;
+    } else {
+        if (result->received.count == 0) {
+            s->raced = s->raced || s->together;
+            s->vain[s->shard] = s->ready[s->shard] + 1;
+        }
         append(s, &s->result.received, &result->received, result->stamp);
+        if (s->together && result->received.count == (size_t)share) {
+            s->ready[s->shard] = 0; /* it may have more */
+            s->progress[s->shard] = SHARD_TO_ASK;
+        }
     }
-    s->at++;
 }
 
 /* Others may have some. What a shard has leased and nobody knows of comes back when the lease is over. */
 static void miss_received(struct spread *s, enum status why)
 {
+    (void)s;
     (void)why;
-    s->at++;
 }
 
 const struct spread_kind spread_receive = {begin_receive, next_receive, take_received,
@@ -290,6 +424,7 @@ static void begin_settle(struct spread *s)
                                "transaction in common: settle them apart, or with atomic false."));
         return;
     }
+    s->together = true;
     s->result.shape = SHAPE_OUTCOMES;
     s->result.outcomes.count = count;
 }
@@ -327,7 +462,6 @@ static void take_settled(struct spread *s, const struct result *result)
             s->result.outcomes.at[i] = result->outcomes.at[taken++];
         }
     }
-    s->at++;
 }
 
 const struct spread_kind spread_settle = {begin_settle, next_settle, take_settled, NULL};

@@ -24,15 +24,16 @@ static void add_counts(struct queue_view *sum, const struct result *result)
 
 static bool ask_counts(struct spread *s, struct command *operation)
 {
-    s->shard = s->at;
+    s->shard = spread_to_ask(s, 0);
     operation->kind = COMMAND_QUEUE_GET;
     operation->queue_get.name = s->home.name;
-    return s->at < s->count;
+    return s->shard < s->count;
 }
 
 /* Who watches the queue is woken by its configuration: its version is that one's. */
 static void begin_get(struct spread *s)
 {
+    spread_ask_from(s, 0, true);
     s->result.shape = SHAPE_QUEUE;
     s->result.queue = s->home;
     s->x->result = s->result;
@@ -48,7 +49,6 @@ static void take_counts(struct spread *s, const struct result *result)
         return;
     }
     add_counts(&s->result.queue, result);
-    s->at++;
 }
 
 const struct spread_kind spread_get = {begin_get, ask_counts, take_counts, NULL};
@@ -72,8 +72,7 @@ static bool ask_home(struct spread *s, struct command *operation)
 
 static bool ask_seal(struct spread *s, int64_t kept, struct command *operation)
 {
-    s->shard = s->at;
-    s->act = s->at < kept ? SHARD_SEAL : SHARD_SEAL_EMPTY;
+    s->act = s->shard < kept ? SHARD_SEAL : SHARD_SEAL_EMPTY;
     operation->kind = COMMAND_QUEUE_GET;
     return true;
 }
@@ -81,7 +80,8 @@ static bool ask_seal(struct spread *s, int64_t kept, struct command *operation)
 static bool next_put(struct spread *s, struct command *operation)
 {
     struct queue_put *put = &s->x->command.queue_put;
-    if (s->phase == PHASE_SEAL && s->at < s->count) {
+    s->shard = spread_to_ask(s, 0);
+    if (s->phase == PHASE_SEAL && s->shard < s->count) {
         return ask_seal(s, shard_count(put->config.shards, put->partitions), operation);
     }
     if (s->phase == PHASE_SEAL) {
@@ -97,7 +97,7 @@ static void take_home(struct spread *s, const struct result *result)
     if (result->status == STATUS_NOT_OWNER && s->tries++ < SEAL_TRIES) {
         s->phase = PHASE_SEAL;
         s->sealing = true;
-        s->at = 1;
+        spread_ask_from(s, 1, false);
         return;
     }
     if (!status_is_ok(result->status)) {
@@ -109,7 +109,7 @@ static void take_home(struct spread *s, const struct result *result)
     s->home = result->queue;
     s->count = result->queue.spread;
     s->phase = PHASE_TELL;
-    s->at = 1;
+    spread_ask_from(s, 1, true);
 }
 
 static void take_put(struct spread *s, const struct result *result)
@@ -118,9 +118,7 @@ static void take_put(struct spread *s, const struct result *result)
         take_home(s, result);
     } else if (s->phase == PHASE_TELL) {
         take_counts(s, result);
-    } else if (status_is_ok(result->status)) {
-        s->at++;
-    } else {
+    } else if (!status_is_ok(result->status)) {
         spread_answer(s, result);
     }
 }
@@ -136,7 +134,6 @@ static void miss_put(struct spread *s, enum status why)
         exchange_header(s->x, "Ringhold-Shards-Missing",
                         arena_format(s->x->arena, "%lld", (long long)s->shard));
     }
-    s->at++;
 }
 
 const struct spread_kind spread_put = {begin_at_home, next_put, take_put, miss_put};
@@ -147,13 +144,14 @@ static void begin_delete(struct spread *s)
 {
     s->sealing = s->x->command.queue_delete.if_empty;
     s->phase = s->sealing ? PHASE_SEAL : PHASE_HOME;
-    s->at = 1;
+    spread_ask_from(s, 1, false);
 }
 
 static bool next_delete(struct spread *s, struct command *operation)
 {
     struct queue_delete *delete = &s->x->command.queue_delete;
-    if (s->phase == PHASE_SEAL && s->at < s->count) {
+    s->shard = spread_to_ask(s, 0);
+    if (s->phase == PHASE_SEAL && s->shard < s->count) {
         return ask_seal(s, 0, operation);
     }
     if (s->phase == PHASE_SEAL) {
@@ -164,10 +162,9 @@ static bool next_delete(struct spread *s, struct command *operation)
     if (s->phase == PHASE_HOME) {
         return ask_home(s, operation);
     }
-    s->shard = s->at;
     s->act = SHARD_DROP;
     operation->kind = COMMAND_QUEUE_GET;
-    return s->at < s->count;
+    return s->shard < s->count;
 }
 
 static void take_delete(struct spread *s, const struct result *result)
@@ -175,10 +172,8 @@ static void take_delete(struct spread *s, const struct result *result)
     if (s->phase == PHASE_HOME && status_is_ok(result->status)) {
         s->result = *result;
         s->phase = PHASE_TELL;
-        s->at = 1;
-    } else if (s->phase == PHASE_TELL || status_is_ok(result->status)) {
-        s->at++;
-    } else {
+        spread_ask_from(s, 1, true);
+    } else if (s->phase != PHASE_TELL && !status_is_ok(result->status)) {
         spread_answer(s, result);
         s->result.status = result->status == STATUS_NOT_OWNER ? STATUS_NO_LEADER : result->status;
     }
@@ -188,9 +183,7 @@ static void take_delete(struct spread *s, const struct result *result)
    their retention, or with the next queue of the name. */
 static void miss_delete(struct spread *s, enum status why)
 {
-    if (s->phase == PHASE_TELL) {
-        s->at++;
-    } else {
+    if (s->phase != PHASE_TELL) {
         spread_fail(s, why);
     }
 }
@@ -202,6 +195,8 @@ const struct spread_kind spread_delete = {begin_delete, next_delete, take_delete
 static void begin_bulk(struct spread *s)
 {
     s->left = bulk_max(s->x);
+    spread_ask_from(
+        s, 0, s->left == ABSENT); /* how many the others may take is known after the one before */
 }
 
 /* Those of the ids that are this shard's. */
@@ -227,10 +222,10 @@ static int64_t step_of(const struct spread *s)
 
 static bool next_bulk(struct spread *s, struct command *operation)
 {
-    if (s->at >= s->count || s->left == 0) {
+    s->shard = spread_to_ask(s, 0);
+    if (s->shard == s->count || s->left == 0) {
         return false;
     }
-    s->shard = s->at;
     *operation = s->x->command;
     operation->idempotency = (struct idempotency){.key_hash = TEXT_ABSENT};
     if (operation->kind == COMMAND_QUEUE_PURGE) {
@@ -258,7 +253,9 @@ static void take_bulk(struct spread *s, const struct result *result)
         spread_answer(s, result);
         return;
     }
-    s->at += !is_cut(s, result);
+    if (is_cut(s, result)) {
+        s->progress[s->shard] = SHARD_TO_ASK;
+    }
     s->result.count += result->count;
     s->left -= s->left == ABSENT ? 0 : result->count;
 }

@@ -8,6 +8,7 @@
 #include "service/forwarding.h"
 #include "service/gathering.h"
 #include "service/moving.h"
+#include "service/shard_watches.h"
 #include "service/sharding.h"
 
 #include <assert.h>
@@ -36,6 +37,7 @@ void call_end(struct call *call)
 {
     assert(call->state != CALL_COMMITTING && call->state != CALL_PARKED);
     inflight_remove(call->engine->inflight, call->inflight);
+    sharding_end(call);
     free(call->body);
     call->body = NULL;
     arena_clear(&call->arena);
@@ -384,7 +386,9 @@ void call_begin(struct call *call)
             gathering_begin(call);
             return;
         } else if (!reading_possible(call)) {
-            call_elsewhere(call);
+            if (!sharding_began_away(call)) {
+                call_elsewhere(call);
+            }
             return;
         }
     }
@@ -409,6 +413,33 @@ void call_begin(struct call *call)
     step(call, next);
 }
 
+/* Another member says what became ready for those who wait here. True: that is all it wants. */
+static bool is_told(struct call *call)
+{
+    const struct request *request = &call->x.request;
+    struct text queue = request->header(request->source, "Ringhold-Ready");
+    struct text count = request->header(request->source, "Ringhold-Ready-Count");
+    struct event event = {.kind = EVENT_READY, .name = queue};
+    if (!text_given(queue) || !text_given(count) || !parse_decimal(count, &event.count)) {
+        return false;
+    }
+    parked_notify(call->engine->parked, &event, 1);
+    exchange_respond(&call->x, 204, TEXT_ABSENT);
+    call->state = CALL_ANSWERED;
+    return true;
+}
+
+/* An errand may say who wants to be told of what becomes ready later. */
+static void note_watch(struct call *call)
+{
+    const struct request *request = &call->x.request;
+    struct text queue = request->header(request->source, "Ringhold-Watch");
+    struct text watcher = request->header(request->source, "Ringhold-Watcher");
+    if (text_given(queue) && text_given(watcher)) {
+        shard_watches_add(call->engine->shard_watches, queue, watcher);
+    }
+}
+
 void call_start(struct call *call)
 {
     struct exchange *x = &call->x;
@@ -419,7 +450,11 @@ void call_start(struct call *call)
         call_refuse(call, STATUS_BODY_TOO_LARGE, "The body is larger than 1048576 bytes.");
         return;
     }
+    if (call->errand && is_told(call)) {
+        return;
+    }
     if (call->errand) {
+        note_watch(call); /* before it looks: what becomes ready behind its back is told */
         x->route = &errand_route;
     } else if (exchange_route(x) != STATUS_OK || call->overrides != STATUS_OK) {
         call_answered(call);

@@ -30,12 +30,13 @@ struct engine {
     struct clock *clock; /* of parked requests, and of requests whose partition is not known yet */
     struct partitions partitions;
     struct parked *parked;
-    struct inflight *inflight;       /* Idempotency-Keys */
-    struct inflight *moves;          /* ids of sessions on their way to another partition */
-    struct cluster *cluster;         /* NULL: alone */
-    struct shard_notes *shard_notes; /* in a cluster */
-    atomic_bool draining;            /* nothing parks any more */
-    _Atomic int64_t asked_us;        /* when a member last forwarded something here; monotonic */
+    struct inflight *inflight;           /* Idempotency-Keys */
+    struct inflight *moves;              /* ids of sessions on their way to another partition */
+    struct cluster *cluster;             /* NULL: alone */
+    struct shard_notes *shard_notes;     /* in a cluster */
+    struct shard_watches *shard_watches; /* in a cluster */
+    atomic_bool draining;                /* nothing parks any more */
+    _Atomic int64_t asked_us; /* when a member last forwarded something here; monotonic */
 };
 
 enum call_state { CALL_READING, CALL_STEPPING, CALL_COMMITTING, CALL_PARKED, CALL_ANSWERED };
@@ -49,6 +50,8 @@ struct call {
     struct gather *gather;         /* of a list over all partitions */
     unsigned gathered;             /* partitions that are in it */
     struct sharding *sharding;     /* of a queue over several partitions */
+    int64_t sharding_until_us;     /* how long that may wait, however often it begins; monotonic */
+    bool at_home;                  /* only who leads the queue's home can answer it */
     struct forwarding *forwarding; /* once another member is asked */
     struct reading reading;        /* what it is answered from */
     struct moving *moving;         /* of a session, to another partition */

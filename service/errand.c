@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-enum { ERRAND_MS_MAX = 10000, FIELDS = 3 };
+enum { FIELDS = 5 };
 
 struct errand {
     struct forward forward;
@@ -55,7 +55,7 @@ static void on_answer(struct forward *forward)
     job->done(job);
 }
 
-static bool fill(struct errand *errand)
+static bool fill(struct errand *errand, struct errand_terms terms)
 {
     struct arena *arena = &errand->arena;
     struct text body = command_encode(errand->job->command, arena);
@@ -64,19 +64,26 @@ static bool fill(struct errand *errand)
     errand->fields[1] = (struct proxy_header){
         TEXT("Ringhold-Partition"), arena_format(arena, "%lld", (long long)errand->partition)};
     errand->fields[2] = (struct proxy_header){TEXT("Ringhold-Errand"), TEXT("1")};
+    size_t count = 3;
+    if (text_given(terms.watched)) {
+        errand->fields[count++] = (struct proxy_header){TEXT("Ringhold-Watch"), terms.watched};
+        errand->fields[count++] = (struct proxy_header){
+            TEXT("Ringhold-Watcher"), text_of(cluster_url(errand->engine->cluster))};
+    }
     errand->forward = (struct forward){.base = errand->owner.url,
                                        .method = "POST",
                                        .target = TEXT("/errand"),
                                        .headers = errand->fields,
-                                       .header_count = FIELDS,
+                                       .header_count = count,
                                        .body = body,
-                                       .deadline_us = clock_monotonic_us() + ERRAND_MS_MAX * 1000,
+                                       .deadline_us = clock_monotonic_us() + terms.ms_max * 1000,
                                        .arena = arena,
                                        .done = on_answer};
     return text_given(body) && !arena->exhausted;
 }
 
-enum status errand_submit(struct engine *engine, int64_t partition, struct job *job)
+enum status errand_submit(struct engine *engine, int64_t partition, struct job *job,
+                          struct errand_terms terms)
 {
     struct errand *errand = malloc(sizeof *errand);
     if (errand == NULL) {
@@ -87,7 +94,7 @@ enum status errand_submit(struct engine *engine, int64_t partition, struct job *
     enum status status = STATUS_OK;
     if (!cluster_owner_of(engine->cluster, partition, &errand->owner) || errand->owner.self) {
         status = STATUS_NOT_OWNER;
-    } else if (!fill(errand)) {
+    } else if (!fill(errand, terms)) {
         status = STATUS_OUT_OF_MEMORY;
     }
     if (status != STATUS_OK) {

@@ -78,10 +78,12 @@ static void put_back(struct call *call, bool wake)
     }
 }
 
-/* From the committer: the loops are woken once a batch, by http_flush. From the parked table and the proxy: at once. */
+/* From the committer: the loops are woken once a batch, by http_flush. From the parked table and the proxy: at once; and
+   where it may be either. */
 static void on_back(struct call *call)
 {
-    put_back(call, call->state == CALL_PARKED || call->forwarding != NULL);
+    bool at_once = call->state == CALL_PARKED || call->forwarding != NULL || call->sharding != NULL;
+    put_back(call, at_once);
 }
 
 void http_flush(struct http *http)

@@ -70,7 +70,8 @@ static bool submit_there(struct call *call)
     call_job(call, &moving->command, &moving->result);
     enum status status = partition_submit(moving->to, &call->job);
     if (status == STATUS_NOT_OWNER) {
-        status = errand_submit(call->engine, moving->to->id, &call->job);
+        status = errand_submit(call->engine, moving->to->id, &call->job,
+                               (struct errand_terms){ERRAND_MS_MAX, TEXT_ABSENT});
     }
     return submitted(call, &moving->result, status);
 }

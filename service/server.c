@@ -8,7 +8,8 @@
 #include "service/listen.h"
 #include "service/log.h"
 #include "service/metrics.h"
-#include "service/sharding.h"
+#include "service/shard_notes.h"
+#include "service/shard_watches.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -153,6 +154,10 @@ static void on_batch_done(void *context, const struct events *events)
     struct server *server = context;
     parked_notify(server->engine.parked, events->at, events->count);
     if (atomic_load(&server->hooked)) {
+        if (server->engine.cluster != NULL) {
+            shard_watches_notify(server->engine.shard_watches, server->engine.cluster, events->at,
+                                 events->count);
+        }
         http_flush(server->http);
     }
 }
@@ -223,6 +228,7 @@ static bool start_parts(struct server *server, char why[DATADIR_WHY_BYTES])
     engine->inflight = inflight_make();
     engine->moves = inflight_make();
     engine->shard_notes = shard_notes_make();
+    engine->shard_watches = shard_watches_make();
     struct http_config http = {.loops = http_loops(server->config),
                                .connections_max = server->config->max_connections};
     if (!listen_open(server->config->listen.ip, server->config->listen.port, &http.listen_socket,
@@ -231,6 +237,7 @@ static bool start_parts(struct server *server, char why[DATADIR_WHY_BYTES])
     }
     snprintf(why, DATADIR_WHY_BYTES, "out of memory");
     if (engine->inflight == NULL || engine->moves == NULL || engine->shard_notes == NULL ||
+        engine->shard_watches == NULL ||
         parked_start(&server->clock, (size_t)server->config->max_parked, call_woken,
                      &engine->parked) != STATUS_OK ||
         (clustered(server->config) && !start_cluster(server, why))) {
@@ -385,6 +392,7 @@ static void stop(struct server *server, bool clean)
     inflight_free(server->engine.inflight);
     inflight_free(server->engine.moves);
     free(server->engine.shard_notes);
+    shard_watches_free(server->engine.shard_watches);
     datadir_close(server->datadir, clean);
 }
 

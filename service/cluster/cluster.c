@@ -531,6 +531,11 @@ void cluster_free(struct cluster *cluster)
 
 /* ---- asking ------------------------------------------------------------------------------------------------------- */
 
+const char *cluster_url(const struct cluster *cluster)
+{
+    return cluster->facts.url;
+}
+
 struct partitions cluster_partitions(struct cluster *cluster)
 {
     return cluster->partitions;

@@ -46,6 +46,9 @@ void cluster_stop(struct cluster *cluster);
 /* After cluster_stop, when nobody asks any more. NULL-safe. */
 void cluster_free(struct cluster *cluster);
 
+/* Where clients and the others reach this node's HTTP. */
+const char *cluster_url(const struct cluster *cluster);
+
 struct partitions cluster_partitions(struct cluster *cluster);
 struct proxy *cluster_proxy(struct cluster *cluster);
 /* The cluster's seed, with which every partition is made. */

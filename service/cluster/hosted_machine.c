@@ -33,6 +33,22 @@ static bool apply_others(struct machine *machine, struct text entry, struct aren
     return true;
 }
 
+/*
+ * Others lead, and carried this out first. Who waits for messages is told of them by who leads: told here too, and later,
+ * it would look in vain.
+ */
+static void tell_as_follower(struct hosted *hosted, struct events *events)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < events->count; i++) {
+        if (events->at[i].kind != EVENT_READY) {
+            events->at[kept++] = events->at[i];
+        }
+    }
+    events->count = kept;
+    hosted->hooks.batch_done(hosted->hooks.context, events);
+}
+
 static bool on_apply(void *context, struct text entry, uint64_t index, uint64_t term,
                      void *proposal)
 {
@@ -59,7 +75,7 @@ static bool on_apply(void *context, struct text entry, uint64_t index, uint64_t 
         if (proposal != NULL) {
             ((struct batch *)proposal)->events = events;
         } else {
-            hosted->hooks.batch_done(hosted->hooks.context, &events);
+            tell_as_follower(hosted, &events);
         }
     } else {
         LOG(LOG_ERROR, "entry-not-applied", LOG_INT("partition", hosted->place.partition),

@@ -18,7 +18,7 @@ export class Asker {
     return this.agents.get(at);
   }
 
-  // Resolves to { kind: 'answer', status, body }, { kind: 'none', why } or { kind: 'unknown', why }.
+  // Resolves to { kind: 'answer', status, body, headers }, { kind: 'none', why } or { kind: 'unknown', why }.
   ask(place, method, path, body, headers, patience) {
     const text = body === undefined ? '' : JSON.stringify(body);
     const options = {
@@ -66,5 +66,5 @@ function judge(answer, text) {
   const body = isJson && text !== '' ? JSON.parse(text) : text;
   const status = answer.statusCode;
   if (REFUSED.has(status)) return { kind: body.code === 'outcome-unknown' ? 'unknown' : 'none', why: body.code };
-  return { kind: 'answer', status, body };
+  return { kind: 'answer', status, body, headers: answer.headers };
 }

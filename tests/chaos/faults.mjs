@@ -84,7 +84,12 @@ export const faults = {
   'clock ahead': jump(HOUR_S),
   'clock back': jump(-HOUR_S),
   join: {
-    begin: (run) => run.cluster.join(`n${run.cluster.members.length + 1}`),
+    begin: (run) => run.cluster.join(run.cluster.nextName()),
     end: () => {},
+  },
+  // One goes for good, and another comes in its place.
+  leave: {
+    begin: (run, { victim }) => run.cluster.standIn(victim),
+    end: (run, { victim }) => run.cluster.leave(victim),
   },
 };

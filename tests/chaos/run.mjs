@@ -24,15 +24,41 @@ const times = (n, make) => Array.from({ length: n }, (_, i) => make(i));
 class ChaosCluster extends Cluster {
   constructor(world, steps) {
     super({ partitions: PARTITIONS });
-    Object.assign(this, { world, ...provisions(steps) });
+    Object.assign(this, { world, ...provisions(steps), named: 0, standsInFor: null, disks: [] });
   }
 
-  // Members come in the order of the schedule's numbers.
+  nextName() {
+    return `n${this.named + 1}`;
+  }
+
+  // Members come in the order of the schedule's numbers, but for one that takes another's.
   async place(name) {
-    const n = this.members.length;
+    const n = this.standsInFor ?? this.members.length;
     const place = await this.world.place(name);
-    if (this.small.has(n)) this.world.small(join(this.dir, name));
+    this.named += 1;
+    if (this.small.has(n)) {
+      this.disks.push(join(this.dir, name));
+      this.world.small(this.disks.at(-1));
+    }
     return { ...place, under: [...place.under, ...(this.clocks.has(n) ? this.world.clocks.under(name) : [])] };
+  }
+
+  // A new member, which will be in that one's place.
+  async standIn(n) {
+    this.standsInFor = n;
+    this.newcomer = await this.join(this.nextName());
+    this.standsInFor = null;
+  }
+
+  // The one whose place it is goes: by the command, which says so when all that it had is elsewhere.
+  async leave(n) {
+    const old = this.members[n];
+    const told = await this.admin(this.newcomer, 'leave', old.name);
+    if (told.code !== 0) throw new Error(`${old.name} does not leave: ${told.err}${told.out}`);
+    const { code, signal } = await old.exited;
+    if (code !== 0) throw new Error(`${old.name} ended by ${signal ?? code} when it had left\n${old.log}`);
+    this.forget(this.newcomer);
+    this.members[n] = this.newcomer;
   }
 }
 
@@ -71,7 +97,7 @@ export class Run {
 
   async #found() {
     await this.cluster.found('n1');
-    for (let n = 2; n <= this.size; n++) await this.cluster.join(`n${n}`);
+    while (this.cluster.members.length < this.size) await this.cluster.join(this.cluster.nextName());
     await this.cluster.placed();
   }
 
@@ -226,7 +252,7 @@ export class Run {
     this.asker.close();
     for (const member of this.cluster.members) member.kill('SIGKILL');
     await Promise.all(this.cluster.members.map((m) => m.exited));
-    this.world.dismantle([...this.cluster.small].map((n) => this.cluster.members[n]?.data).filter(Boolean));
+    this.world.dismantle(this.cluster.disks);
     rmSync(this.cluster.dir, { recursive: true, force: true });
     if (!kept) rmSync(this.scratch, { recursive: true, force: true });
   }

@@ -17,6 +17,7 @@ export const FAULTS = {
   'clock ahead': 'clock',
   'clock back': 'clock',
   join: 'nothing',
+  leave: 'nothing',
 };
 
 export const ALL = Object.keys(FAULTS);

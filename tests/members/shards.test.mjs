@@ -314,6 +314,61 @@ test('a transaction has home\'s shard, and nothing else', async () => {
   await settle('hot', { acks: [far.receipt] });
 });
 
+test('what is sent through any member right after the queue was deleted is in the one that is made then', async () => {
+  for (let round = 0; round < 8; round++) {
+    await ask(201, 'PUT', 'brief', { shards: 6, routing: 'round_robin' });
+    for (let i = 0; i < 6; i++) await send('brief', [{ body: 'old' }]);
+    await ask(204, 'DELETE', 'brief');
+    await Promise.all([0, 1, 2, 3, 4, 5].map((i) => send('brief', [{ body: i }])));
+    assert.deepEqual(await counts('brief'), { ready: 6, delayed: 0, leased: 0, dead: 0 });
+    const bodies = (await drain('brief')).map((m) => m.body);
+    assert.deepEqual(bodies.sort((a, b) => a - b), [0, 1, 2, 3, 4, 5]);
+    await ask(204, 'DELETE', 'brief');
+  }
+});
+
+test('a group has one shard through every member, however often their number changes', async () => {
+  await ask(201, 'PUT', 'turning', { shards: 2 });
+  for (const shards of [7, 3, 8, 2, 5]) {
+    await ask(200, 'PATCH', 'turning', { shards });
+    const groups = ['a', 'b', 'c', 'd', 'e', 'f'];
+    for (let i = 0; i < 3; i++) await Promise.all(groups.map((group) => send('turning', [{ body: i, group }])));
+    const places = new Map();
+    const next = new Map();
+    for (const message of await drain('turning', 2)) {
+      assert.equal(message.body, next.get(message.group) ?? 0, `group ${message.group}`);
+      next.set(message.group, message.body + 1);
+      places.set(message.group, (places.get(message.group) ?? new Set()).add(shardOf(message)));
+    }
+    assert.deepEqual([...next.values()], groups.map(() => 3));
+    for (const place of places.values()) assert.equal(place.size, 1);
+  }
+});
+
+test('a receive asks all shards at once, and is answered by those that can', async () => {
+  await ask(201, 'PUT', 'still', { shards: 8, routing: 'round_robin', lease_ms: 2000, max_attempts: 0 });
+  for (let i = 0; i < 24; i++) await send('still', [{ body: i }]);
+  const [asked, , standing] = cluster.members;
+  standing.kill('SIGSTOP');
+  const begun = Date.now();
+  const answer = expect(await asked.ask('POST', '/v1/queues/still/receive', { max: 24 }), 200).body;
+  const took = Date.now() - begun;
+  assert.ok(answer.messages.length > 0 && answer.messages.length <= 24);
+  assert.ok(took < 8000, `after ${took} ms`);
+  await pause(500);
+  standing.kill('SIGCONT');
+  // Whatever was leased then, to us or to an answer that never came, is there again when its lease is over.
+  const seen = new Set();
+  const end = Date.now() + 20000;
+  while (seen.size < 24 && Date.now() < end) {
+    const got = await receive('still', { max: 24, wait_ms: 1000 });
+    for (const message of got) seen.add(message.body);
+    await settle('still', { acks: got.map((m) => m.receipt) });
+  }
+  assert.equal(seen.size, 24);
+  assert.deepEqual(await counts('still'), { ready: 0, delayed: 0, leased: 0, dead: 0 });
+});
+
 test('a member is killed under load, and every message that was acknowledged is received', async () => {
   await ask(201, 'PUT', 'load', { shards: 8, lease_ms: 3000, max_attempts: 0 });
   const acked = new Set();

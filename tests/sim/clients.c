@@ -1,6 +1,6 @@
 #include "tests/sim/clients.h"
 
-#include "tests/sim/nodes.h"
+#include "tests/sim/clients_state.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/promises.h"
 
@@ -8,29 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-    CLIENTS_MAX = 6,
-    RECEIPTS_MAX = 6,
-    SESSIONS = 5,
-    PATIENCE_US = 3 * SECOND,
-    THINK_US = 120 * MS
-};
+enum { CLIENTS_MAX = 6, PATIENCE_US = 3 * SECOND, THINK_US = 120 * MS };
 
-struct receipt {
-    char queue[4];
-    int64_t message, fence;
-};
-
-struct client;
-/* A thing to do, from first to last try. */
-struct op {
-    struct client *client;
-    struct command command;
-    struct arena arena;
-    bool keyed; /* has an Idempotency-Key: it may be tried again whatever became of it */
-    int tries;
-    void (*answered)(struct op *op, const struct result *result, uint64_t sent_us);
-};
 struct
 try {
     struct job job;
@@ -42,17 +21,6 @@ try {
     char sealed[8];
     bool over; /* its client waits no longer */
 };
-struct client {
-    int index, guess; /* of who leads */
-    struct try *waits_for;
-    enum lease_state lease_state;
-    bool has_lease; /* or stands in line */
-    char lock[8], lease[32];
-    int64_t fence, ticket;
-    struct receipt receipts[RECEIPTS_MAX];
-    int receipt_count;
-};
-
 static struct client clients[CLIENTS_MAX];
 static bool stopped;
 static uint64_t serial, last_answer_us;
@@ -190,7 +158,7 @@ static void send_out(void *context)
     later(PATIENCE_US, NOWHERE, lose_patience, try);
 }
 
-static void begin(struct client *client, struct command command, struct op *op)
+void client_ask(struct client *client, struct command command, struct op *op)
 {
     op->client = client;
     op->command = command;
@@ -203,8 +171,12 @@ static void begin(struct client *client, struct command command, struct op *op)
     send_out(op);
 }
 
-static struct op *new_op(void (*answered)(struct op *op, const struct result *result,
-                                          uint64_t sent_us))
+uint64_t client_serial(void)
+{
+    return ++serial;
+}
+
+struct op *client_op(void (*answered)(struct op *op, const struct result *result, uint64_t sent_us))
 {
     struct op *op = calloc(1, sizeof *op);
     assert(op != NULL);
@@ -212,11 +184,17 @@ static struct op *new_op(void (*answered)(struct op *op, const struct result *re
     return op;
 }
 
-static void ignore(struct op *op, const struct result *result, uint64_t sent_us)
+void client_ignores(struct op *op, const struct result *result, uint64_t sent_us)
 {
     (void)op;
     (void)result;
     (void)sent_us;
+}
+
+uint64_t client_holds_until(const struct result *result, int64_t lease_expires_ms, uint64_t sent_us)
+{
+    int64_t left_ms = lease_expires_ms - result->stamp.lease_now_ms;
+    return sent_us + (uint64_t)(left_ms > 0 ? left_ms : 0) * MS;
 }
 
 /* ---- locks -------------------------------------------------------------------------------------------------------- */
@@ -234,34 +212,33 @@ static void know_lease(struct op *op, const struct result *result, uint64_t sent
     client->fence = lease->fence;
     client->ticket = lease->ticket;
     if (lease->state == LEASE_HELD && !result->replayed) {
-        int64_t left_ms = lease->lease_expires_ms - result->stamp.lease_now_ms;
         promises_hold(promises_lock(lease->name), lease->fence,
-                      sent_us + (uint64_t)(left_ms > 0 ? left_ms : 0) * MS);
+                      client_holds_until(result, lease->lease_expires_ms, sent_us));
     }
 }
 
 static void acquire(struct client *client)
 {
-    struct op *op = new_op(know_lease);
-    snprintf(client->lock, sizeof client->lock, "lock%d", (int)chance(3));
+    struct op *op = client_op(know_lease);
+    snprintf(client->lock, sizeof client->lock, "k~lock%d", (int)chance(LOCKS));
     snprintf(client->lease, sizeof client->lease, "c%d-%llu", client->index,
              (unsigned long long)++serial);
     struct text lock = arena_copy(&op->arena, text_of(client->lock));
     struct text lease = arena_copy(&op->arena, text_of(client->lease));
-    begin(client,
-          (struct command){.kind = COMMAND_LEASE_ACQUIRE,
-                           .lease_acquire = {.name = lock,
-                                             .lease = lease,
-                                             .owner = lease,
-                                             .metadata = TEXT("{}"),
-                                             .ttl_ms = (int64_t)chance_between(500, 4000),
-                                             .mode = LEASE_EXCLUSIVE,
-                                             .permits = 1,
-                                             .wait_ms = chance_of(60) ? 3000 : 0,
-                                             .lock_delay_ms = ABSENT,
-                                             .async = true,
-                                             .condition = UNCONDITIONAL}},
-          op);
+    client_ask(client,
+               (struct command){.kind = COMMAND_LEASE_ACQUIRE,
+                                .lease_acquire = {.name = lock,
+                                                  .lease = lease,
+                                                  .owner = lease,
+                                                  .metadata = TEXT("{}"),
+                                                  .ttl_ms = (int64_t)chance_between(500, 4000),
+                                                  .mode = LEASE_EXCLUSIVE,
+                                                  .permits = 1,
+                                                  .wait_ms = chance_of(60) ? 3000 : 0,
+                                                  .lock_delay_ms = ABSENT,
+                                                  .async = true,
+                                                  .condition = UNCONDITIONAL}},
+               op);
 }
 
 static void use_lock(struct client *client)
@@ -270,7 +247,7 @@ static void use_lock(struct client *client)
         acquire(client);
         return;
     }
-    struct op *op = new_op(know_lease);
+    struct op *op = client_op(know_lease);
     struct command command = {.idempotency = {TEXT_ABSENT, TEXT_ABSENT, TEXT_ABSENT}};
     struct text lock = arena_copy(&op->arena, text_of(client->lock));
     struct text lease = arena_copy(&op->arena, text_of(client->lease));
@@ -282,7 +259,7 @@ static void use_lock(struct client *client)
         command.kind = COMMAND_LEASE_ABANDON;
         command.lease_abandon = (struct lease_abandon){lock, lease, client->ticket};
         client->has_lease = false;
-        op->answered = ignore;
+        op->answered = client_ignores;
     } else if (chance_of(50)) {
         command.kind = COMMAND_LEASE_RENEW;
         command.lease_renew = (struct lease_renew){lock, lease, ABSENT, UNCONDITIONAL};
@@ -291,9 +268,9 @@ static void use_lock(struct client *client)
         command.lease_release = (struct lease_release){lock, lease, UNCONDITIONAL};
         promises_let_go(promises_lock(lock), client->fence);
         client->has_lease = false;
-        op->answered = ignore;
+        op->answered = client_ignores;
     }
-    begin(client, command, op);
+    client_ask(client, command, op);
 }
 
 /* ---- sessions ----------------------------------------------------------------------------------------------------- */
@@ -303,19 +280,24 @@ static int session_of(struct text id)
     return id.at[1] - '0';
 }
 
-static void know_session(struct op *op, const struct result *result, uint64_t sent_us)
+void client_knows_session(const struct result *result)
 {
-    (void)op;
-    (void)sent_us;
     if (result->shape == SHAPE_SESSION && status_is_ok(result->status)) {
         int64_t *floor = &floors[session_of(result->session.id)];
         *floor = result->session.version > *floor ? result->session.version : *floor;
     }
 }
 
+static void know_session(struct op *op, const struct result *result, uint64_t sent_us)
+{
+    (void)op;
+    (void)sent_us;
+    client_knows_session(result);
+}
+
 static void use_session(struct client *client)
 {
-    struct op *op = new_op(know_session);
+    struct op *op = client_op(know_session);
     struct command command;
     struct text id = arena_format(&op->arena, "u%d", (int)chance(SESSIONS));
     struct text data = arena_format(&op->arena, "{\"n\":%llu}", (unsigned long long)++serial);
@@ -337,7 +319,7 @@ static void use_session(struct client *client)
         command = (struct command){.kind = COMMAND_SESSION_TOUCH,
                                    .session_touch = {.id = id, .condition = UNCONDITIONAL}};
     }
-    begin(client, command, op);
+    client_ask(client, command, op);
 }
 
 /* A read of a session that must see all that was acknowledged before it was asked. */
@@ -406,7 +388,7 @@ static void read_strongly(struct client *client)
 
 static void send_messages(struct client *client)
 {
-    struct op *op = new_op(ignore);
+    struct op *op = client_op(client_ignores);
     size_t count = (size_t)chance_between(1, 3);
     struct message_new *messages = arena_zalloc(&op->arena, count, sizeof *messages);
     for (size_t i = 0; i < count; i++) {
@@ -418,11 +400,11 @@ static void send_messages(struct client *client)
             .deliver_at_ms = ABSENT,
             .ttl_ms = ABSENT};
     }
-    struct text queue = arena_format(&op->arena, "q%d", (int)chance(2));
-    begin(client,
-          (struct command){.kind = COMMAND_MESSAGE_SEND,
-                           .message_send = {queue, {messages, count}, chance_of(50)}},
-          op);
+    struct text queue = arena_format(&op->arena, "q%d", (int)chance(QUEUES));
+    client_ask(client,
+               (struct command){.kind = COMMAND_MESSAGE_SEND,
+                                .message_send = {queue, {messages, count}, chance_of(50)}},
+               op);
 }
 
 static void know_messages(struct op *op, const struct result *result, uint64_t sent_us)
@@ -431,10 +413,9 @@ static void know_messages(struct op *op, const struct result *result, uint64_t s
     struct text queue = op->command.message_receive.queue;
     for (size_t i = 0; result->shape == SHAPE_MESSAGES && i < result->received.count; i++) {
         const struct message_view *view = &result->received.at[i];
-        int64_t left_ms = view->lease_expires_ms - result->stamp.lease_now_ms;
-        if (!result->replayed && left_ms > 0) {
+        if (!result->replayed) {
             promises_hold(promises_message(queue, view->message), view->fence,
-                          sent_us + (uint64_t)left_ms * MS);
+                          client_holds_until(result, view->lease_expires_ms, sent_us));
         }
         if (client->receipt_count < RECEIPTS_MAX) {
             struct receipt *receipt = &client->receipts[client->receipt_count++];
@@ -447,18 +428,19 @@ static void know_messages(struct op *op, const struct result *result, uint64_t s
 
 static void receive(struct client *client)
 {
-    struct op *op = new_op(know_messages);
-    struct text queue = arena_format(&op->arena, "q%d", (int)chance(2));
-    begin(client,
-          (struct command){.kind = COMMAND_MESSAGE_RECEIVE,
-                           .message_receive = {queue, TEXT("worker"), (int64_t)chance_between(1, 3),
-                                               (int64_t)chance_between(500, 4000)}},
-          op);
+    struct op *op = client_op(know_messages);
+    struct text queue = arena_format(&op->arena, "q%d", (int)chance(QUEUES));
+    client_ask(
+        client,
+        (struct command){.kind = COMMAND_MESSAGE_RECEIVE,
+                         .message_receive = {queue, TEXT("worker"), (int64_t)chance_between(1, 3),
+                                             (int64_t)chance_between(500, 4000)}},
+        op);
 }
 
 static void settle(struct client *client)
 {
-    struct op *op = new_op(ignore);
+    struct op *op = client_op(client_ignores);
     struct receipt receipt = client->receipts[--client->receipt_count];
     struct settlement *item = arena_zalloc(&op->arena, 1, sizeof *item);
     struct text queue = arena_copy(&op->arena, text_of(receipt.queue));
@@ -472,10 +454,10 @@ static void settle(struct client *client)
                                 .delay_ms = ABSENT,
                                 .lease_ms = 2000};
     promises_let_go(promises_message(queue, receipt.message), receipt.fence);
-    begin(client,
-          (struct command){.kind = COMMAND_MESSAGE_SETTLE,
-                           .message_settle = {queue, {item, 1}, chance_of(30)}},
-          op);
+    client_ask(client,
+               (struct command){.kind = COMMAND_MESSAGE_SETTLE,
+                                .message_settle = {queue, {item, 1}, chance_of(30)}},
+               op);
 }
 
 /* ---- one after the other ------------------------------------------------------------------------------------------ */
@@ -487,15 +469,21 @@ static void go_on(void *context)
     if (stopped) {
         return;
     }
-    if (luck < 35) {
+    if (luck < 28) {
         use_lock(client);
-    } else if (luck < 55) {
+    } else if (luck < 35) {
+        clients_use_set(client);
+    } else if (luck < 41) {
+        clients_use_bound(client);
+    } else if (luck < 49) {
+        clients_transact(client);
+    } else if (luck < 63) {
         use_session(client);
-    } else if (luck < 60) {
+    } else if (luck < 68) {
         read_strongly(client);
-    } else if (luck < 75) {
+    } else if (luck < 80) {
         send_messages(client);
-    } else if (client->receipt_count > 0 && luck < 90) {
+    } else if (client->receipt_count > 0 && luck < 91) {
         settle(client);
     } else {
         receive(client);

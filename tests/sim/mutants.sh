@@ -79,6 +79,8 @@ mutant old-term-alone $at/replica_guard.c '/^bool guard_votes_alone/,/^}/s/retur
 mutant engine-told $at/replica_io.c '/^static int checked/,/^}/s/return 0;/return rc;/'
 mutant goes-on-unstored $at/replica_io.c '/^static int checked/,/^}/s/if (rc != 0)/if (rc > 1000)/'
 mutant image-not-put-off $at/replica_io.c 's/if (install && (replica->cutting || replica->works > 0))/if (install \&\& replica->works > 1000)/'
+mutant transaction-in-parts db/dispatch.c 's/txn_undo(txn, &start);/txn_keep(txn);/'
+mutant lease-outlives-session db/session_row.c '/^static void/,/^}/s/^    leases_end_for_session(txn, row->id);/    (void)txn;/'
 
 # All but the first of these are what tests/cluster/test_guard.c finds each time.
 rare mutant seen-in-image $at/replica_log.c 's/p->index > replica->installed ? REPLICA_NOT_LEADER : REPLICA_UNKNOWN/REPLICA_NOT_LEADER/'

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
-enum { LOCKS_MAX = 16, MESSAGES_MAX = 8192, HOLDS_MAX = 256 };
+enum { LOCKS_MAX = 16, MESSAGES_MAX = 8192, HOLDS_MAX = 256, ENDED_MAX = 4096 };
 
 struct lock {
     uint64_t key;
@@ -26,6 +26,9 @@ static struct {
     struct lock locks[LOCKS_MAX];
     struct message messages[MESSAGES_MAX]; /* an open hash table by key */
     size_t message_count;
+    uint64_t
+        ended[ENDED_MAX]; /* sessions that were deleted, and leases with them: an open hash table */
+    size_t ended_count;
     struct hold holds[HOLDS_MAX];
     size_t hold_count;
 } promises;
@@ -47,12 +50,41 @@ uint64_t promises_message(struct text queue, int64_t message)
 
 /* ---- in the order of the log ------------------------------------------------------------------------------------------ */
 
+static uint64_t *ended_at(struct text name)
+{
+    uint64_t key = XXH3_64bits_withSeed(name.at, name.len, 3) | 1;
+    size_t i = key % ENDED_MAX;
+    while (promises.ended[i] != 0 && promises.ended[i] != key) {
+        i = (i + 1) % ENDED_MAX;
+    }
+    return &promises.ended[i];
+}
+
+static void seen_end(struct text name)
+{
+    if (++promises.ended_count > ENDED_MAX / 2) {
+        wrong("more sessions end than a seed has room for");
+    }
+    *ended_at(name) = XXH3_64bits_withSeed(name.at, name.len, 3) | 1;
+}
+
+static void must_live(struct text name)
+{
+    if (*ended_at(name) != 0) {
+        wrong("%.*s is there, and has ended with its session", (int)name.len, name.at);
+    }
+}
+
 static void seen_lease(const struct lease_view *lease)
 {
     uint64_t key = promises_lock(lease->name);
     struct lock *lock = promises.locks;
     if (lease->state != LEASE_HELD || lease->mode != LEASE_EXCLUSIVE) {
         return;
+    }
+    must_live(lease->lease);
+    if (text_given(lease->session) && lease->session.len > 0) {
+        must_live(lease->session);
     }
     while (lock->key != 0 && lock->key != key) {
         lock++;
@@ -126,19 +158,48 @@ static void seen_settled(const struct message_settle *settle, const struct outco
     }
 }
 
+/* One that is whole has done all of this, and one that failed none: of that nothing must ever be seen. */
+static void seen_transaction(const struct transaction *transaction, const struct results *results)
+{
+    if (results->count != transaction->operations.count) {
+        wrong("a transaction of %zu operations has %zu results", transaction->operations.count,
+              results->count);
+    }
+    for (size_t i = 0; i < results->count; i++) {
+        if (!status_is_ok(results->at[i].status)) {
+            wrong("a transaction is done, and its operation %zu is not", i);
+        }
+        promises_carried_out(&transaction->operations.at[i], &results->at[i]);
+    }
+    tally->transactions++;
+}
+
 void promises_carried_out(const struct command *command, const struct result *result)
 {
+    bool good = status_is_ok(result->status);
     if (result->replayed) {
         return; /* what it led to was seen then */
     }
     if (result->shape == SHAPE_LEASE) {
         seen_lease(&result->lease);
+    } else if (result->shape == SHAPE_LOCK_SET) {
+        for (size_t i = 0; i < result->lock_set.members.count; i++) {
+            seen_lease(&result->lock_set.members.at[i]);
+        }
+        tally->lock_sets += result->status == STATUS_CREATED;
+    } else if (result->shape == SHAPE_SESSION && good) {
+        must_live(result->session.id);
+    } else if (command->kind == COMMAND_SESSION_DELETE && good) {
+        seen_end(command->session_delete.id);
+        tally->sessions_ended++;
     } else if (result->shape == SHAPE_SENT) {
         seen_sent(command->message_send.queue, &result->sent);
     } else if (result->shape == SHAPE_MESSAGES) {
         seen_received(command->message_receive.queue, &result->received);
     } else if (result->shape == SHAPE_OUTCOMES && result->status == STATUS_OK) {
         seen_settled(&command->message_settle, &result->outcomes);
+    } else if (result->shape == SHAPE_RESULTS && good) {
+        seen_transaction(&command->transaction, &result->results);
     }
 }
 

@@ -22,6 +22,9 @@ enum { SIM_NODES_MAX = 5, NOWHERE = -1, MS = 1000, SECOND = 1000 * MS };
     X(unknown)                                                                                     \
     X(strong_reads)                                                                                \
     X(grants)                                                                                      \
+    X(lock_sets)                                                                                   \
+    X(sessions_ended)                                                                              \
+    X(transactions)                                                                                \
     X(deliveries)                                                                                  \
     X(leaders)                                                                                     \
     X(crashes)                                                                                     \

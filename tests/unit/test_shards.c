@@ -192,6 +192,27 @@ Test(shards, a_new_queue_of_the_name_has_nothing_of_the_old_one)
     expect_status(send_to(&other, &plan, 3, (struct send){.body = "1"}), STATUS_NOT_OWNER);
 }
 
+Test(shards, a_shard_of_a_queue_that_was_deleted_takes_nothing_from_who_has_not_heard_of_it)
+{
+    struct queue_view plan = made(4);
+    expect_status(send_to(&other, &plan, 3, (struct send){.body = "1"}), STATUS_CREATED);
+    struct shard_request dropping = request_to(&plan, 3, NULL), never = request_to(&plan, 2, NULL);
+    dropping.act = never.act = SHARD_DROP;
+    expect_status(ask_shard(&other, dropping), STATUS_OK);
+    expect_status(send_to(&other, &plan, 3, (struct send){.body = "2"}), STATUS_NOT_OWNER);
+    expect_status(delete_queue(&home, "q", false), STATUS_OK);
+    struct queue_view again = made(4);
+    expect_status(send_to(&other, &again, 3, (struct send){.body = "3"}), STATUS_CREATED);
+    expect_status(ask_shard(&other, dropping), STATUS_OK); /* late: it is not meant */
+    struct command looking = {.kind = COMMAND_QUEUE_GET, .queue_get = {TEXT("q")}};
+    cr_expect_eq(ask_shard(&other, request_to(&again, 3, &looking)).queue.ready, 1);
+    /* Nothing was ever sent there. */
+    fixture_close(&other);
+    fixture_open(&other);
+    expect_status(ask_shard(&other, never), STATUS_OK);
+    expect_status(send_to(&other, &plan, 2, (struct send){.body = "4"}), STATUS_NOT_OWNER);
+}
+
 Test(shards, a_message_is_only_taken_where_its_group_leads)
 {
     struct queue_view plan = made(4);
@@ -244,6 +265,20 @@ Test(shards, a_sealed_shard_takes_nothing_more_until_home_is_renewed)
     plan = plan_of("q");
     cr_expect_geq(plan.version, result.version);
     expect_status(send_to(&other, &plan, 3, (struct send){.body = "1"}), STATUS_CREATED);
+}
+
+Test(shards, a_sealed_shard_takes_the_next_configuration_over_though_nothing_else_happens_at_home)
+{
+    struct queue_view plan = made(4);
+    expect_status(send_to(&other, &plan, 3, (struct send){.body = "1"}), STATUS_CREATED);
+    expect_status(seal(&plan, SHARD_SEAL), STATUS_OK);
+    expect_status(put_shards("q", 6, plan.version), STATUS_OK);
+    plan = plan_of("q");
+    for (int64_t shard = 0; shard < 6; shard++) {
+        enum status wanted = shard == 3 ? STATUS_CREATED : STATUS_CROSS_PARTITION;
+        expect_status(send_to(&other, &plan, 3, (struct send){.group = group_of(shard, 6)}),
+                      wanted);
+    }
 }
 
 Test(shards, a_group_or_a_dedup_id_that_is_remembered_keeps_the_number_of_shards)

@@ -5,6 +5,7 @@ import { linearizable } from './linear.mjs';
 import { lockModel } from './lock_model.mjs';
 import { checkQueue } from './queues.mjs';
 import { sessionModel } from './session_model.mjs';
+import { checkStale } from './stale.mjs';
 
 const SHOWN = 12;
 
@@ -20,8 +21,9 @@ function checkOrder(key, ops, model) {
 export function checkAll(ops) {
   const wrong = [];
   for (const [key, some] of byKey(ops)) {
-    if (key.startsWith('session ')) wrong.push(...checkOrder(key, some, sessionModel));
-    else if (key.startsWith('lock ')) wrong.push(...checkHolds(key, some), ...checkOrder(key, some, lockModel));
+    if (key.startsWith('session ')) {
+      wrong.push(...checkOrder(key, some.filter(({ f }) => f !== 'stale'), sessionModel), ...checkStale(key, some));
+    } else if (key.startsWith('lock ')) wrong.push(...checkHolds(key, some), ...checkOrder(key, some, lockModel));
     else if (key.startsWith('queue ')) wrong.push(...checkQueue(key, some));
     else throw new Error(`what is ${key}?`);
   }

@@ -62,6 +62,22 @@ test('a strong read is of now, and no version goes back', () => {
   wrong([made, cas('b', 1, 2, [11, 20], { status: 200, version: 1, data: { b: 2 } })], /not linearizable/);
 });
 
+test('a stale read is of some earlier time, no longer ago than it says', () => {
+  const second = cas('b', 1, 2, [11, 20], { status: 200, version: 2, data: { b: 2 } });
+  const stale = (times, version, data, age) => session('c', 'stale', {}, times, { status: version ? 200 : 404, version, data, age });
+  right([made, second, stale([21, 30], 2, { b: 2 }, 0), stale([21, 30], 1, { a: 1 }, 5)]);
+  right([made, second, stale([900, 910], 1, { a: 1 }, 881), stale([900, 910], 1, { a: 1 }, null)]);
+  wrong([made, second, stale([900, 910], 1, { a: 1 }, 879)], /version 2 was known 880.0 ms before, it says 879/);
+  right([made, stale([12, 15], 0, undefined, 3)]);
+  wrong([made, stale([12, 15], 0, undefined, 1)], /version 1 was known/);
+  wrong([made, second, stale([900, 910], 1, { a: 7 }, null)], /version 1 had/);
+  wrong([made, second, stale([3, 8], 2, { b: 2 }, 0)], /not written yet/);
+  wrong([made, stale([12, 15], 5, { x: 1 }, 0)], /nobody wrote that/);
+  // Of a write that nobody was told of it may be the first sign, and then it is known.
+  const unknown = session('b', 'put', { data: { b: 2 } }, [11], null);
+  right([made, unknown, stale([20, 30], 2, { b: 2 }, 0), stale([31, 40], 1, { a: 1 }, 0)]);
+});
+
 test('a lock is held by one until it is released or its time is over', () => {
   const a = lock('a', 'acquire', [0, 10], { status: 201, fence: 1 });
   const b = (times, fence = 2) => lock('b', 'acquire', times, { status: 201, fence });
