@@ -39,8 +39,8 @@ struct transport_config {
 bool transport_open(struct uv_loop_s *loop, const struct transport_config *config,
                     struct transport **ret, char ret_why[256]);
 /*
- * Stops listening and ends what is open; every engine must be closed, or closing. `closed` is called, once, from the
- * loop, when nothing of it is left.
+ * Stops listening and ends what is open; every group must have left, or be leaving: what these send goes out until the
+ * last has left. `closed` is called, once, from the loop, when nothing of it is left. Not from within a group's calls.
  */
 void transport_close(struct transport *transport, void (*closed)(void *context), void *context);
 
