@@ -118,7 +118,7 @@ $(BUILD)/flags: always
 # ---- tests -----------------------------------------------------------------------------------------------------------
 
 # Two at a time: what takes long in them is waiting.
-MEMBERS = printf '%s\n' tests/members/*.test.mjs | xargs -P 2 -n 1 tests/http/run.sh $(BUILD)/ringhold
+members_of = printf '%s\n' tests/members/*.test.mjs | xargs -P 2 -n 1 tests/http/run.sh $(1)
 
 ## make test         every test: units, histories, the program, the HTTP front, the contract, short crash and fuzz runs
 test: packages-test
@@ -135,7 +135,7 @@ test: packages-test
 	tests/process/cluster_tour.sh $(BUILD)/ringhold
 	tests/http/run.sh $(BUILD)/ringhold tests/process/balancer.test.mjs
 	tests/http/run.sh $(BUILD)/ringhold
-	$(MEMBERS)
+	$(call members_of,$(BUILD)/ringhold)
 	node tests/contract/run.mjs --server $(BUILD)/ringhold
 	@$(MAKE) --no-print-directory crash-short fuzz-short sim-short chaos-short
 
@@ -147,7 +147,7 @@ unit: packages-test
 ## make members      clusters of real members: joining, losing and stopping one, refusals
 members: packages-test
 	@$(PARTS) $(BUILD)/ringhold
-	$(MEMBERS)
+	$(call members_of,$(BUILD)/ringhold)
 
 ## make history      random histories of commands beside a model, for some minutes
 history: packages-test
@@ -166,21 +166,26 @@ check-asan: packages-test
 	@$(PARTS) BUILD=$(BUILD)/asan OPT='-O1 -g -fno-omit-frame-pointer' \
 	    SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=undefined' \
 	    $(BUILD)/asan/ringhold $(BUILD)/asan/unit $(BUILD)/asan/cluster $(BUILD)/asan/drive-proxy \
-	    node_modules/.done
+	    $(BUILD)/asan/cluster-node $(BUILD)/asan/history $(BUILD)/asan/sim node_modules/.done
 	$(SANITIZED) $(BUILD)/asan/unit
 	$(SANITIZED) $(BUILD)/asan/cluster
+	$(SANITIZED) node tests/cluster_node/kill.mjs $(BUILD)/asan/cluster-node --rounds 4
+	$(SANITIZED) $(BUILD)/asan/history
+	$(SANITIZED) $(BUILD)/asan/sim --seed 1 --seeds 50
 	$(SANITIZED) tests/process/run.sh $(BUILD)/asan/ringhold
 	$(SANITIZED) tests/process/proxy.sh $(BUILD)/asan/ringhold $(BUILD)/asan/drive-proxy
 	$(SANITIZED) tests/http/run.sh $(BUILD)/asan/ringhold
 	$(SANITIZED) node tests/contract/run.mjs --server $(BUILD)/asan/ringhold
+	export $(SANITIZED); $(call members_of,$(BUILD)/asan/ringhold)
 
-## make check-tsan   the server under ThreadSanitizer and load
+## make check-tsan   the server under ThreadSanitizer and load, and members of clusters
 check-tsan: packages-test
 	@$(PARTS) $(BUILD)/bench-load $(BUILD)/ringhold
 	@$(PARTS) BUILD=$(BUILD)/tsan OPT='-O1 -g' SANITIZE=-fsanitize=thread \
 	    $(BUILD)/tsan/ringhold $(BUILD)/tsan/drive-proxy
 	tests/process/tsan.sh $(BUILD)/tsan/ringhold $(BUILD)/bench-load
 	tests/process/proxy.sh $(BUILD)/ringhold $(BUILD)/tsan/drive-proxy
+	tests/members/tsan.sh $(BUILD)/tsan/ringhold
 
 ## make bench        Ringhold beside its peers on this machine; writes docs/benchmarks.md (bench/README.md)
 bench: packages-build

@@ -27,7 +27,8 @@ enum meeting { MEET_NOBODY, MEET_PROXY, MEET_LOOP };
 struct forwarding {
     struct forward forward;
     struct call *call;
-    bool sent; /* else PAUSED */
+    bool sent;    /* else PAUSED */
+    bool crowded; /* there was no room for it to be parked */
     bool cancelled;
     int tries;
     unsigned asked;     /* stale: how many holders of a replica have been asked */
@@ -134,7 +135,8 @@ static enum parking park_until(struct call *call, int64_t wait_ms)
 /*
  * Parks a call that is SENT, until its answer is there or its client has gone; for only while it is parked is that
  * noticed. So one that was woken by what is none of its concern, as everybody is when leading goes elsewhere, is parked
- * again. False: it is to go on, the answer is there, or there is no use or no room for parking.
+ * again. False: it is to go on, the answer is there, or there is no use or no room for parking; without room it is ended,
+ * as it would be here: nobody would notice its hang-up.
  */
 static bool park_sent(struct call *call)
 {
@@ -151,6 +153,7 @@ static bool park_sent(struct call *call)
         int64_t left_us = forwarding->forward.deadline_us - clock_monotonic_us();
         parking = park_until(call, (left_us < 0 ? 0 : left_us / 1000) + ANSWER_MS_MAX);
     }
+    forwarding->crowded = parking == PARK_NO_ROOM && !call->engine->draining;
     return parking == PARKED;
 }
 
@@ -273,8 +276,8 @@ static void look_at_outcome(struct call *call)
         } else if (answer->status == status_info(STATUS_NOT_OWNER)->http) {
             take_hint(call, proxy_answer_field(answer, "Ringhold-Owner"));
             again(call);
-        } else if (call->gather != NULL) {
-            gathering_take(call, answer->status, answer->body,
+        } else if (call->gather != NULL && answer->status == 200) {
+            gathering_take(call, answer->body,
                            reading_age_of(proxy_answer_field(answer, AGE_HEADER)));
         } else {
             relay(call);
@@ -292,7 +295,7 @@ static void look_at_outcome(struct call *call)
         }
         return;
     case FORWARD_CANCELLED:
-        call_end_with(call, STATUS_DRAINING);
+        call_end_with(call, forwarding->crowded ? STATUS_TOO_MANY_PARKED : STATUS_DRAINING);
         return;
     }
 }
@@ -358,7 +361,7 @@ void forwarding_go_on(struct call *call)
     }
     /* Nobody to tell the answer to, or nobody who waits for long: the owner's side is told so. */
     bool draining = call->engine->draining && call->x.wait_ms > 0;
-    if (!forwarding->cancelled && (draining || call_hung_up(call))) {
+    if (!forwarding->cancelled && (draining || forwarding->crowded || call_hung_up(call))) {
         forwarding->cancelled = true;
         proxy_cancel(cluster_proxy(call->engine->cluster), &forwarding->forward);
     }

@@ -3,17 +3,21 @@
 #include "handlers/gather.h"
 #include "service/forwarding.h"
 
-/* The partition's own page, rendered as if it had been asked alone. False: it is not served here. */
-static bool read_page(struct call *call, struct text *ret)
+/* The partition's own page, rendered as if it had been asked alone. NOT_OWNER: it is not served here. Anything else but OK
+   is the list's answer: the owner that is this member has said so, and to ask for it again would not end. */
+static enum status read_page(struct call *call, struct text *ret)
 {
     struct exchange *x = &call->x;
-    if (!reading_run(call) || x->result.status != STATUS_OK) {
-        return false;
+    if (!reading_run(call)) {
+        return STATUS_NOT_OWNER;
+    }
+    if (x->result.status != STATUS_OK) {
+        return x->result.status;
     }
     x->route->render(x);
     *ret = x->response.body;
     x->response = (struct response){.status = 0};
-    return true;
+    return STATUS_OK;
 }
 
 /* Goes on with the partition that is the turn's, until another member must be asked or all have been. */
@@ -31,12 +35,16 @@ void gathering_go_on(struct call *call)
             }
             return;
         }
-        if (!read_page(call, &page)) {
+        enum status status = read_page(call, &page);
+        if (status == STATUS_NOT_OWNER) {
             forwarding_begin(call);
             return;
         }
-        if (!gather_add(call->gather, page)) {
-            call_end_with(call, STATUS_OUT_OF_MEMORY);
+        if (status == STATUS_OK && !gather_add(call->gather, page)) {
+            status = STATUS_OUT_OF_MEMORY;
+        }
+        if (status != STATUS_OK) {
+            call_end_with(call, status);
             return;
         }
     }
@@ -57,11 +65,11 @@ void gathering_begin(struct call *call)
     gathering_go_on(call);
 }
 
-void gathering_take(struct call *call, int status, struct text body, int64_t age_us)
+void gathering_take(struct call *call, struct text body, int64_t age_us)
 {
     call->forwarding = NULL;
     call->state = CALL_STEPPING;
-    if (status != 200 || !gather_add(call->gather, body)) {
+    if (!gather_add(call->gather, body)) {
         call_end_with(call, STATUS_INTERNAL);
         return;
     }

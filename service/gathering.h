@@ -11,8 +11,7 @@
 void gathering_begin(struct call *call);
 /* Goes on after the group has been asked, for a strong read of the partition that is the turn's. */
 void gathering_go_on(struct call *call);
-/* Another member has answered for the partition that was asked: its page, as old as that, or a refusal that then is the
-   whole answer. */
-void gathering_take(struct call *call, int status, struct text body, int64_t age_us);
+/* Another member has answered for the partition that was asked: its page, as old as that. */
+void gathering_take(struct call *call, struct text body, int64_t age_us);
 
 #endif

@@ -10,6 +10,7 @@
 #include "service/metrics.h"
 #include "service/shard_notes.h"
 #include "service/shard_watches.h"
+#include "service/supervisor.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +26,7 @@
 enum {
     WARM_MS_MAX = 700, /* what is not in memory by then is read by who needs it */
     CHECKPOINT_EVERY_MS = 1000,
+    READY_LOOK_MS = 50,                 /* how often is looked whether the supervisor can be told */
     CHECKPOINT_BYTES = 4 * 1024 * 1024, /* a shorter WAL is left alone */
     DRAIN_MS_MAX = 10000, /* how long requests that are not answered yet are waited for */
     ANSWERED_MS_MAX = 1000,
@@ -332,16 +334,31 @@ static void wait_ms(int64_t ms)
     nanosleep(&span, NULL);
 }
 
-/* Moves the WAL into the database beside the committer, until a signal asks to stop. */
+/* Whether /readyz says so. */
+static bool is_ready(struct server *server)
+{
+    struct process_status status;
+    on_status(&server->engine.process, &status);
+    return status.ready && status.storage_ok;
+}
+
+/* Moves the WAL into the database beside the committer, until a signal asks to stop. The supervisor is told once it is
+   ready: a member may have to wait for the others. */
 static int serve(struct server *server, const sigset_t *signals)
 {
-    struct timespec pause = {.tv_sec = CHECKPOINT_EVERY_MS / 1000};
+    struct timespec pause = {.tv_nsec = READY_LOOK_MS * 1000000};
+    bool told = false;
     int got;
-    while ((got = sigtimedwait(signals, NULL, &pause)) < 0) {
+    do {
+        if (!told && is_ready(server)) {
+            supervisor_told_ready();
+            told = true;
+            pause = (struct timespec){.tv_sec = CHECKPOINT_EVERY_MS / 1000};
+        }
         for (unsigned i = 0; i < server->engine.partitions.count; i++) {
             partition_checkpoint(&server->engine.partitions.at[i], CHECKPOINT_BYTES);
         }
-    }
+    } while ((got = sigtimedwait(signals, NULL, &pause)) < 0);
     return got;
 }
 
@@ -367,6 +384,7 @@ static void wait_until_unasked(struct server *server)
 static void drain(struct server *server)
 {
     atomic_store(&server->engine.draining, true);
+    supervisor_told_stopping();
     LOG(LOG_INFO, "draining", LOG_INT("parked", (int64_t)parked_count(server->engine.parked)));
     wait_ms(server->config->drain_ms);
     if (server->engine.cluster != NULL) {

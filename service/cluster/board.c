@@ -17,6 +17,12 @@ enum {
     PATH_BYTES = 1400
 };
 
+/* What a file or an image says. */
+struct state {
+    struct table *table; /* NULL: none yet */
+    uint64_t index, term;
+};
+
 struct board {
     char path[PATH_BYTES];
     const char *refusal;
@@ -44,8 +50,8 @@ static struct text encode_locked(const struct board *board, struct arena *arena)
     return (struct text){(const char *)bytes, HEAD_BYTES + table.len};
 }
 
-/* Takes over what the bytes say. False when they are no board. */
-static bool decode_locked(struct board *board, struct text bytes)
+/* What the bytes say, its table the caller's to free. False when they are no board, or memory ran out. */
+static bool decode(struct text bytes, struct state *ret)
 {
     struct arena arena = ARENA_EMPTY;
     if (bytes.len < HEAD_BYTES) {
@@ -59,13 +65,19 @@ static bool decode_locked(struct board *board, struct text bytes)
         *kept = *table;
     }
     if (good) {
-        free(board->table);
-        board->table = kept;
-        board->index = wire_get64((const unsigned char *)bytes.at);
-        board->term = wire_get64((const unsigned char *)bytes.at + 8);
+        *ret = (struct state){kept, wire_get64((const unsigned char *)bytes.at),
+                              wire_get64((const unsigned char *)bytes.at + 8)};
     }
     arena_free(&arena);
     return good;
+}
+
+static void take_over_locked(struct board *board, struct state taken)
+{
+    free(board->table);
+    board->table = taken.table;
+    board->index = taken.index;
+    board->term = taken.term;
 }
 
 static bool store_locked(struct board *board)
@@ -84,8 +96,12 @@ static bool load(struct board *board)
     if (!whole_file_read(board->path, &bytes, &len)) {
         return errno == ENOENT;
     }
-    bool good = decode_locked(board, (struct text){bytes, len});
+    struct state taken;
+    bool good = decode((struct text){bytes, len}, &taken);
     free(bytes);
+    if (good) {
+        take_over_locked(board, taken);
+    }
     return good;
 }
 
@@ -184,13 +200,28 @@ static bool on_image(void *context, void **ret_bytes, size_t *ret_count)
     return copy != NULL;
 }
 
+/* An image is the file that it becomes. As with an entry, what cannot be stored is not kept either. */
+static bool install_locked(struct board *board, struct text image)
+{
+    struct state taken;
+    if (!decode(image, &taken)) {
+        return false;
+    }
+    if (!whole_file_replace(board->path, image, false)) {
+        free(taken.table);
+        return false;
+    }
+    take_over_locked(board, taken);
+    return true;
+}
+
 static bool on_install(void *context, struct text image)
 {
     struct board *board = context;
     bool good = image.len >= HEAD_BYTES;
     pthread_mutex_lock(&board->mu);
     if (good && wire_get64((const unsigned char *)image.at) > board->index) {
-        good = decode_locked(board, image) && store_locked(board);
+        good = install_locked(board, image);
     }
     pthread_mutex_unlock(&board->mu);
     return good && on_sync(board);

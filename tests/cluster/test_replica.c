@@ -196,6 +196,37 @@ Test(replica, closing_tells_every_outcome)
     herd_close(&herd);
 }
 
+/* Has the leader of three propose what nobody else hears of, and lose its lead; the other two, then started anew, know of
+   nobody but each other. Returns who led. */
+static int cut_leader_off(struct herd *herd, const char *entry, struct outcomes *outcomes)
+{
+    int leader = herd_await_leader(herd, 0);
+    int a = other_than(herd, leader), b = 3 - leader - a;
+    transport_drop_peer(herd->node[leader].transport, herd->node[a].id);
+    transport_drop_peer(herd->node[leader].transport, herd->node[b].id);
+    herd_kill(herd, a);
+    herd_kill(herd, b);
+    cr_assert_eq(replica_propose(herd->node[leader].replica[0], (struct text){entry, strlen(entry)},
+                                 outcomes, count_outcome),
+                 REPLICA_PENDING);
+    AWAIT(&herd->stage, !replica_status(herd->node[leader].replica[0]).leads);
+    herd->node[leader].up = false; /* so that the others are not told where it is */
+    herd_start(herd, a);
+    herd_start(herd, b);
+    return leader;
+}
+
+static void bring_back(struct herd *herd, int cut_off)
+{
+    struct herd_node *back = &herd->node[cut_off];
+    back->up = true;
+    for (int i = 0; i < herd->nodes; i++) {
+        if (i != cut_off) {
+            stage_introduce(back->transport, back->id, herd->node[i].transport, herd->node[i].id);
+        }
+    }
+}
+
 Test(replica, an_overwritten_entry_is_surely_not_carried_out)
 {
     struct herd herd;
@@ -203,26 +234,9 @@ Test(replica, an_overwritten_entry_is_surely_not_carried_out)
     herd_open(&herd, 3, 3, 1);
     herd_commit(&herd, 0, "before");
     herd_await_agreement(&herd, 0);
-    int leader = herd_await_leader(&herd, 0);
-    int a = other_than(&herd, leader), b = 3 - leader - a;
-    /* The leader no longer finds the others, nor they it, but they each other. */
-    transport_drop_peer(herd.node[leader].transport, herd.node[a].id);
-    transport_drop_peer(herd.node[leader].transport, herd.node[b].id);
-    herd_kill(&herd, a);
-    herd_kill(&herd, b);
-    cr_assert_eq(replica_propose(herd.node[leader].replica[0], TEXT("overwritten"), &outcomes,
-                                 count_outcome),
-                 REPLICA_PENDING);
-    AWAIT(&herd.stage, !replica_status(herd.node[leader].replica[0]).leads);
-    herd.node[leader].up = false; /* so that the others are not told where it is */
-    herd_start(&herd, a);
-    herd_start(&herd, b);
+    int leader = cut_leader_off(&herd, "overwritten", &outcomes);
     herd_commit(&herd, 0, "instead");
-    herd.node[leader].up = true;
-    stage_introduce(herd.node[leader].transport, herd.node[leader].id, herd.node[a].transport,
-                    herd.node[a].id);
-    stage_introduce(herd.node[leader].transport, herd.node[leader].id, herd.node[b].transport,
-                    herd.node[b].id);
+    bring_back(&herd, leader);
     AWAIT(&herd.stage, outcomes.told[REPLICA_NOT_LEADER] + outcomes.told[REPLICA_UNKNOWN] == 1);
     cr_assert_eq(outcomes.told[REPLICA_NOT_LEADER], 1);
     herd_await_agreement(&herd, 0);
@@ -390,6 +404,25 @@ Test(replica, an_image_is_seen_on_its_way_until_it_is_there)
     cr_expect_eq(seen, sizeof(struct ledger_state));
     herd_await_agreement(&herd, 0);
     AWAIT(&herd.stage, image_on_way(&herd, leader, late) == 0);
+    herd_close(&herd);
+}
+
+Test(replica, what_an_image_may_hold_is_not_said_to_be_refused)
+{
+    struct herd herd;
+    struct outcomes outcomes = {.most = 0};
+    open_short_logs(&herd, 3, 3);
+    herd_commit(&herd, 0, "before");
+    herd_await_agreement(&herd, 0);
+    int leader = cut_leader_off(&herd, "in doubt", &outcomes);
+    herd_commit_many(&herd, 0, "meanwhile", 100);
+    struct ledger *ledger = herd.node[leader].ledger[0];
+    bring_back(&herd, leader);
+    /* What stands at its index was not seen here: it came as a state, in which it may be. */
+    AWAIT(&herd.stage, outcomes.told[REPLICA_NOT_LEADER] + outcomes.told[REPLICA_UNKNOWN] == 1);
+    cr_assert_gt(ledger->installs, 0, "it was told before the image was there");
+    cr_assert_eq(outcomes.told[REPLICA_UNKNOWN], 1);
+    herd_await_agreement(&herd, 0);
     herd_close(&herd);
 }
 

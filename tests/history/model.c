@@ -62,6 +62,12 @@ void grown_learn(struct model *model, struct grown *number, int64_t seen, const 
     number->changed = false;
 }
 
+bool model_begins(struct text name, struct text prefix)
+{
+    return prefix.len == 0 ||
+           (name.len >= prefix.len && memcmp(name.at, prefix.at, prefix.len) == 0);
+}
+
 void model_tell(struct model *model, enum event_kind kind, struct text name, struct text detail)
 {
     size_t at = model_append(model, &model->news_count, M_NEWS);

@@ -196,6 +196,8 @@ int64_t grown_want(const struct grown *number);
 /* It was seen; complains where it has not grown as it should. */
 void grown_learn(struct model *model, struct grown *number, int64_t seen, const char *what);
 
+/* Whether the name begins so; as every name does where the prefix is absent. */
+bool model_begins(struct text name, struct text prefix);
 /* Somebody may wait for this, and must be told. */
 void model_tell(struct model *model, enum event_kind kind, struct text name, struct text detail);
 

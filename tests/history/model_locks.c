@@ -1300,8 +1300,7 @@ static void list(struct model *model, const struct lock_list *c, struct result *
     size_t n = 0;
     for (size_t i = 0; i < model->lock_count; i++) {
         struct text name = model->locks[i].name;
-        bool wanted = model->locks[i].there && name.len >= c->prefix.len &&
-                      memcmp(name.at, c->prefix.at, c->prefix.len) == 0 &&
+        bool wanted = model->locks[i].there && model_begins(name, c->prefix) &&
                       (!text_given(c->owner) || has_owner(model, i, c->owner));
         if (!wanted) {
             continue;

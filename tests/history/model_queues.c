@@ -617,8 +617,7 @@ static void list(struct model *model, const struct queue_list *c, struct result 
     size_t n = 0;
     for (size_t i = 0; i < model->queue_count; i++) {
         struct text name = model->queues[i].name;
-        if (!model->queues[i].there || name.len < c->prefix.len ||
-            memcmp(name.at, c->prefix.at, c->prefix.len) != 0) {
+        if (!model->queues[i].there || !model_begins(name, c->prefix)) {
             continue;
         }
         size_t at = n++;

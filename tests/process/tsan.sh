@@ -10,7 +10,7 @@ dir=$(mktemp -d)
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$here/lib.sh"
 trap clean_up EXIT
-export TSAN_OPTIONS="halt_on_error=0 exitcode=66 second_deadlock_stack=1 history_size=4"
+export TSAN_OPTIONS="halt_on_error=0 exitcode=66 second_deadlock_stack=1 history_size=4 suppressions=$here/tsan.supp"
 
 # drive MODE [ARGUMENT…]: some seconds of one kind of load, beside the others.
 drive() {

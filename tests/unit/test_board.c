@@ -166,6 +166,33 @@ Test(board, an_image_is_taken_over_when_it_is_newer_and_only_then)
     stage_close(&behind);
 }
 
+Test(board, an_image_that_cannot_be_stored_is_not_kept_either)
+{
+    struct stage ahead, behind;
+    void *bytes;
+    size_t count;
+    uint64_t index, term;
+    char in_the_way[80];
+    stage_open(&ahead);
+    stage_open(&behind);
+    found(&ahead);
+    found(&behind);
+    join(&ahead, 1, 5);
+    cr_assert(ahead.machine.image(ahead.machine.context, &bytes, &count));
+    snprintf(in_the_way, sizeof in_the_way, "%s.tmp", behind.path);
+    cr_assert_eq(mkdir(in_the_way, 0700), 0);
+    cr_expect_not(behind.machine.install(behind.machine.context, (struct text){bytes, count}));
+    cr_expect_eq(board_epoch(behind.board), 1);
+    behind.machine.applied(behind.machine.context, &index, &term);
+    cr_expect_eq(index, 2, "the file has not got further");
+    cr_assert_eq(rmdir(in_the_way), 0);
+    cr_expect(behind.machine.install(behind.machine.context, (struct text){bytes, count}));
+    cr_expect_eq(board_epoch(behind.board), 2);
+    free(bytes);
+    stage_close(&ahead);
+    stage_close(&behind);
+}
+
 Test(board, a_file_that_is_no_board_is_refused_in_a_sentence)
 {
     struct stage s;
