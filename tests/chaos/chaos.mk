@@ -13,6 +13,7 @@ chaos: chaos-build
 # The short form: part of make test.
 chaos-short: chaos-build
 	tests/http/run.sh $(BUILD)/ringhold tests/chaos/*.test.mjs tests/chaos/check/*.test.mjs
+	tests/chaos/enter.sh tests/http/run.sh $(BUILD)/ringhold tests/silence/*.test.mjs
 	$(CHAOS) --short --sizes 3 --rounds 1 --seconds 40
 
 chaos-build: packages-test
