@@ -185,7 +185,7 @@ static void tune(struct replica *replica, const struct replica_config *config)
                               config->election_ms != 0 ? config->election_ms : REPLICA_ELECTION_MS);
     raft_set_heartbeat_timeout(raft, config->heartbeat_ms != 0 ? config->heartbeat_ms
                                                                : REPLICA_HEARTBEAT_MS);
-    raft_set_pre_vote(raft, false); /* with it a group can stay without a leader for good */
+    raft_set_pre_vote(raft, true); /* guarded: guard_vote_term, guard_is_late, guard_begins_anew */
     raft_set_install_snapshot_timeout(raft, REPLICA_INSTALL_MS);
     raft_set_max_inflight_entries(raft, REPLICA_UNCOMMITTED_MAX);
     raft_set_capacity_threshold(raft, REPLICA_ENTRY_BYTES_MAX / 1024);

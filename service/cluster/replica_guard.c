@@ -85,10 +85,53 @@ enum guard_lost guard_lost(const struct raft *follower, raft_id leader, raft_tim
     return now < at + REPLICA_LOST_MS ? GUARD_LOST_WAITS : GUARD_LOST_GONE;
 }
 
-bool guard_asks_itself(const struct raft *voter, raft_term asked)
+static raft_term last_term(const struct raft_trail *trail)
 {
-    return voter->state == RAFT_FOLLOWER && voter->follower_state.current_leader.id == 0 &&
-           voter->current_term == asked && voter->voted_for == 0;
+    return trail->front == trail->back
+               ? trail->snapshot.term
+               : trail->records[(trail->back + trail->size - 1) % trail->size].term;
+}
+
+/* Whether it has entries that who asks has not. */
+static bool has_more(const struct raft *voter, const struct raft_request_vote *request)
+{
+    raft_index last =
+        raft_last_index((struct raft *)voter); /* the engine's question is not const */
+    raft_term term = last_term(&voter->trail);
+    return term > request->last_log_term ||
+           (term == request->last_log_term && last > request->last_log_index);
+}
+
+bool guard_asks_itself(const struct raft *voter, const struct raft_request_vote *request, bool lost,
+                       raft_time now)
+{
+    if (voter->state != RAFT_FOLLOWER) {
+        return false;
+    }
+    if (request->pre_vote) {
+        return (lost || guard_may_vote(voter, now)) && has_more(voter, request);
+    }
+    return voter->follower_state.current_leader.id == 0 && voter->current_term == request->term &&
+           voter->voted_for == 0;
+}
+
+raft_term guard_vote_term(const struct raft *voter, const struct raft_request_vote_result *answer)
+{
+    bool refused = answer->pre_vote && !answer->vote_granted;
+    return refused && voter->current_term > answer->term ? voter->current_term : answer->term;
+}
+
+bool guard_is_late(const struct raft *replica, const struct raft_request_vote_result *answer)
+{
+    return answer->version > 1 && answer->pre_vote &&
+           (replica->state != RAFT_CANDIDATE || !replica->candidate_state.in_pre_vote);
+}
+
+bool guard_begins_anew(const struct raft *candidate, raft_time now)
+{
+    return candidate->state == RAFT_CANDIDATE && !candidate->candidate_state.in_pre_vote &&
+           now >= candidate->election_timer_start +
+                      candidate->candidate_state.randomized_election_timeout;
 }
 
 unsigned guard_cut(const struct raft *follower, const struct raft_append_entries *message)

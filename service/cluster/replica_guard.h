@@ -48,11 +48,34 @@ enum guard_lost guard_lost(const struct raft *follower, raft_id leader, raft_tim
                            raft_time now);
 
 /*
- * Whether a voter that has refused to elect who asked for it in that term should ask for itself soon: it knows no leader
- * and has voted for nobody, so it refused because it has more of the log. (The engine has both wait anew, for as long as
- * for a silent leader; and under load one follower always is a little behind.)
+ * Whether a voter that is asked for its vote, in this request, should ask for itself soon. Either it has refused because it
+ * has more of the log: it follows nobody and has voted for nobody in that term. Or it is asked beforehand (pre-vote), has
+ * itself heard nothing for the least election timeout or, `lost`, knows that its leader's process ended, and has more of
+ * the log. (The engine has both wait anew, for as long as for a silent leader; and under load one follower always is a
+ * little behind.) After the engine has taken the request in.
  */
-bool guard_asks_itself(const struct raft *voter, raft_term asked);
+bool guard_asks_itself(const struct raft *voter, const struct raft_request_vote *request, bool lost,
+                       raft_time now);
+
+/*
+ * The term for the answer to a request for a vote. A pre-vote that is refused is answered by the engine with the term that
+ * was asked for, so that a candidate with more of the log but an older term never learns of the newer one, in which it would
+ * be elected, and the one with the newer is refused for its log: the group is without a leader for good. So it is told.
+ */
+raft_term guard_vote_term(const struct raft *voter, const struct raft_request_vote_result *answer);
+
+/*
+ * Whether an answer to a request for a vote is to be left out: it is one of a pre-vote that is over. (The engine reads
+ * whether it is in a pre-vote even where it is no candidate any more, from what is something else then; and would go on to
+ * the answer's term, which nobody may be in yet. The leader that it follows would be unseated by that.)
+ */
+bool guard_is_late(const struct raft *replica, const struct raft_request_vote_result *answer);
+
+/*
+ * Whether a candidate whose time is over has to begin with a pre-vote. (The engine does so the first time only: one that
+ * was cut off after its pre-vote, or that was to take over, would go on from term to term.)
+ */
+bool guard_begins_anew(const struct raft *candidate, raft_time now);
 
 /*
  * The follower itself in its membership, when it does not vote in that; else NULL. It must vote all the same for who asks

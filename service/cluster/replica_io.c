@@ -2,10 +2,12 @@
  * The engine reaches its disk and the network through a table of functions. Ours stand before those of libraft's libuv
  * backend, and do what it does not:
  *
- *   send      cuts messages to what their receiver takes right (guard_batch), and lets no member's queue grow without end
- *   recv      leaves out what was cut already (guard_cut), commits first (guard_commit_first), lets members vote in time
- *             and whoever is asked (guard_may_vote, guard_standing_by), and puts off an image that comes while the log is
- *             being cut, over which the engine would crash
+ *   send      cuts messages to what their receiver takes right (guard_batch), lets no member's queue grow without end, and
+ *             tells whom it refuses beforehand its own term (guard_vote_term)
+ *   recv      leaves out what was cut already (guard_cut), and answers that are late (guard_is_late), commits first
+ *             (guard_commit_first), lets members vote in time and whoever is asked (guard_may_vote, guard_standing_by),
+ *             and puts off an image that comes while the log is being cut, over which the engine would crash
+ *   tick      has candidates begin anew with a pre-vote (guard_begins_anew)
  *   set_*, append, truncate   a failure stops the replica: the engine would go on with a term, vote or log that only its
  *             memory holds. It is not told: on its way out of a failure it frees entries that it freed before. It goes
  *             on, then, but nothing that it sends or receives any more gets through
@@ -110,6 +112,10 @@ static int io_send(struct raft_io *io, struct raft_io_send *request,
     if (message->type == RAFT_APPEND_ENTRIES && message->append_entries.n_entries > 0) {
         return send_entries(io, request, &copy, cb);
     }
+    if (message->type == RAFT_REQUEST_VOTE_RESULT) {
+        copy.request_vote_result.term =
+            guard_vote_term(&replica->raft, &message->request_vote_result);
+    }
     return replica->inner.send(io, request, &copy, cb);
 }
 
@@ -165,8 +171,11 @@ static void vote(struct replica *replica, struct raft_message *message)
 {
     struct raft_server *self = guard_standing_by(&replica->raft);
     int role = self != NULL ? self->role : RAFT_VOTER;
+    bool silent =
+        replica->raft.state == RAFT_FOLLOWER &&
+        (replica->lost != 0 || guard_may_vote(&replica->raft, replica->io.time(&replica->io)));
     /* Who asks has waited for a leader that seems to have ended; we need not wait as long again. */
-    if (replica->lost != 0 || guard_may_vote(&replica->raft, replica->io.time(&replica->io))) {
+    if (silent) {
         message->request_vote.disrupt_leader = true;
     }
     if (self != NULL) {
@@ -199,14 +208,18 @@ void replica_receive(struct raft_io *io, struct raft_message *message)
         guard_commit_first(&replica->raft, &message->append_entries)) {
         commit_first(replica, message);
     }
-    raft_term asked = 0;
+    if (message->type == RAFT_REQUEST_VOTE_RESULT &&
+        guard_is_late(&replica->raft, &message->request_vote_result)) {
+        return;
+    }
     if (message->type == RAFT_REQUEST_VOTE) {
-        asked = message->request_vote.term;
+        struct raft_request_vote request = message->request_vote;
         vote(replica, message);
+        replica_asked(replica, &request);
     } else {
         replica->recv(io, message);
     }
-    replica_heard(replica, asked);
+    replica_heard(replica);
 }
 
 void replica_io_end(struct replica *replica)
@@ -236,12 +249,22 @@ void replica_io_turn(struct replica *replica)
     free(message);
 }
 
+void replica_tick(struct raft_io *io)
+{
+    struct replica *replica = replica_of_io(io);
+    if (guard_begins_anew(&replica->raft, io->time(io))) {
+        replica->raft.candidate_state.in_pre_vote = true;
+        replica->raft.candidate_state.disrupt_leader = false;
+    }
+    replica->engine_tick(io);
+}
+
 static int io_start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick, raft_io_recv_cb recv)
 {
     struct replica *replica = replica_of_io(io);
     replica->recv = recv;
-    replica->tick = tick;
-    return replica->inner.start(io, msecs, tick, replica_receive);
+    replica->engine_tick = tick;
+    return replica->inner.start(io, msecs, replica_tick, replica_receive);
 }
 
 /* ---- the disk ----------------------------------------------------------------------------------------------------- */

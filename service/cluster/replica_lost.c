@@ -16,12 +16,18 @@ static void has_waited(struct replica *replica)
     raft->election_timer_start = replica->io.time(&replica->io) - raft->election_timeout;
 }
 
-void replica_heard(struct replica *replica, raft_term asked)
+void replica_heard(struct replica *replica)
 {
     struct raft *raft = &replica->raft;
     if (raft->state == RAFT_FOLLOWER && raft->follower_state.current_leader.id != 0) {
         raft->follower_state.randomized_election_timeout = guard_patience(raft, replica->group);
-    } else if (asked != 0 && guard_asks_itself(raft, asked)) {
+    }
+}
+
+void replica_asked(struct replica *replica, const struct raft_request_vote *request)
+{
+    raft_time now = replica->io.time(&replica->io);
+    if (guard_asks_itself(&replica->raft, request, replica->lost != 0, now)) {
         has_waited(replica);
     }
 }
@@ -46,6 +52,6 @@ void replica_lost_turn(struct replica *replica)
     replica->lost = lost == GUARD_LOST_WAITS ? replica->lost : 0;
     if (lost == GUARD_LOST_GONE) {
         has_waited(replica);
-        replica->tick(&replica->io);
+        replica_tick(&replica->io);
     }
 }

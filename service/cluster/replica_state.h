@@ -100,7 +100,7 @@ struct replica {
     /* a leader that may be gone; 0: none */
     uint64_t lost;
     raft_time lost_at;
-    raft_io_tick_cb tick; /* the engine's */
+    raft_io_tick_cb engine_tick;
 
     /* proposals in the order they came; at most REPLICA_UNCOMMITTED_MAX without an outcome */
     struct proposal *first, **last;
@@ -186,15 +186,17 @@ static inline bool replica_transferring(const struct replica *replica)
     return replica->transfer != TRANSFER_NONE;
 }
 
-/* replica_lost.c: the engine has taken a message in, and drawn anew how long it waits for the next; `asked`: the term in
-   which it was asked for its vote, 0: it was not */
-void replica_heard(struct replica *replica, raft_term asked);
+/* replica_lost.c: the engine has taken a message in, and drawn anew how long it waits for the next */
+void replica_heard(struct replica *replica);
+/* It has taken that request for its vote in. Before replica_heard. */
+void replica_asked(struct replica *replica, const struct raft_request_vote *request);
 /* Part of the turn. */
 void replica_lost_turn(struct replica *replica);
 
 /* replica_io.c: puts ours around the engine's functions. After the ground has opened. */
 void replica_io_wrap(struct replica *replica);
-/* What the network hands to the engine, once it is started. */
+/* What the clock does to the engine, and what the network hands to it, once it is started. */
+void replica_tick(struct raft_io *io);
 void replica_receive(struct raft_io *io, struct raft_message *message);
 /* Delivers a message that was put off, when its time has come. */
 void replica_io_turn(struct replica *replica);

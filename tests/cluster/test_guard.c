@@ -347,28 +347,158 @@ Test(guard, a_leader_that_seemed_to_have_ended_is_gone_only_when_nothing_more_is
 Test(guard, who_refuses_a_candidate_for_its_log_asks_itself)
 {
     struct raft *raft = follower_of("vvv", 2);
+    struct raft_request_vote now = {.term = 7}, old = {.term = 6};
     raft->current_term = 7;
     raft->follower_state.current_leader.id = 0;
-    cr_expect(guard_asks_itself(raft, 7));
-    cr_expect_not(guard_asks_itself(raft, 6), "an old request");
+    cr_expect(guard_asks_itself(raft, &now, false, 1000));
+    cr_expect_not(guard_asks_itself(raft, &old, false, 1000), "an old request");
     raft->voted_for = 3;
-    cr_expect_not(guard_asks_itself(raft, 7), "it has voted");
+    cr_expect_not(guard_asks_itself(raft, &now, false, 1000), "it has voted");
     raft->voted_for = 0;
     raft->follower_state.current_leader.id = 1;
-    cr_expect_not(guard_asks_itself(raft, 7), "it has a leader");
+    cr_expect_not(guard_asks_itself(raft, &now, false, 1000), "it has a leader");
     raft->follower_state.current_leader.id = 0;
     raft->state = RAFT_CANDIDATE;
-    cr_expect_not(guard_asks_itself(raft, 7), "it has asked");
+    cr_expect_not(guard_asks_itself(raft, &now, false, 1000), "it has asked");
     follower_free(raft);
 }
 
-Test(guard, pre_vote_is_off)
+Test(guard, who_refuses_a_pre_vote_for_its_log_asks_itself_once_its_leader_is_silent)
 {
-    struct herd herd;
-    herd_open(&herd, 1, 1, 1);
-    cr_assert(!herd.node[0].replica[0]->raft.pre_vote);
-    herd_close(&herd);
+    struct raft *raft = follower_of("vvv", 2);
+    struct raft_request_vote less = {.term = 8, .last_log_index = 9, .last_log_term = 6};
+    struct raft_request_vote same = {.term = 8, .last_log_index = 9, .last_log_term = 7};
+    less.pre_vote = same.pre_vote = true;
+    raft->current_term = 7;
+    raft->trail.snapshot.index = 9;
+    raft->trail.snapshot.term = 7;
+    cr_expect(guard_asks_itself(raft, &less, false, 1300));
+    cr_expect(guard_asks_itself(raft, &less, true, 1000), "its leader has ended");
+    cr_expect_not(guard_asks_itself(raft, &less, false, 1299), "its leader is there");
+    cr_expect_not(guard_asks_itself(raft, &same, false, 1300), "the other has as much");
+    same.last_log_index = 8;
+    cr_expect(guard_asks_itself(raft, &same, false, 1300));
+    follower_free(raft);
 }
+
+/* ---- pre-vote ----------------------------------------------------------------------------------------------------- */
+
+/* A candidate in term 1 that has asked beforehand, for term 2: its answer from node 3, which is in that term. */
+static void answer_pre_vote(struct follower *follower, bool granted, raft_term own)
+{
+    struct raft voter = {.current_term = own};
+    struct raft_message message = {
+        .type = RAFT_REQUEST_VOTE_RESULT, .server_id = 3, .server_address = "3"};
+    struct raft_request_vote_result *answer = &message.request_vote_result;
+    *answer = (struct raft_request_vote_result){
+        .version = 2, .term = 2, .vote_granted = granted, .pre_vote = true};
+    answer->term = guard_vote_term(&voter, answer);
+    struct raft_event event = {.type = RAFT_RECEIVE};
+    event.receive.message = &message;
+    if (!guard_is_late(&follower->raft, answer)) {
+        step(follower, event);
+    }
+}
+
+/* Its leader is silent; it asks. */
+static void open_candidate(struct follower *follower)
+{
+    open_follower(follower);
+    raft_set_pre_vote(&follower->raft, true);
+    follower->now += 2 * follower->raft.election_timeout;
+    step(follower, (struct raft_event){.type = RAFT_TIMEOUT});
+    cr_assert_eq(follower->raft.state, RAFT_CANDIDATE);
+    cr_assert(follower->raft.candidate_state.in_pre_vote);
+    cr_assert_eq(follower->raft.current_term, 1);
+}
+
+/* Whom node 3 answers, of an older term and more of the log, as the engine would. */
+static raft_term engines_answer_of(raft_term own, raft_term asked)
+{
+    struct follower follower;
+    open_follower(&follower);
+    follower.raft.current_term = own;
+    struct raft_message message = {
+        .type = RAFT_REQUEST_VOTE, .server_id = 3, .server_address = "3"};
+    message.request_vote = (struct raft_request_vote){.version = 2,
+                                                      .term = asked,
+                                                      .candidate_id = 3,
+                                                      .last_log_index = 5,
+                                                      .last_log_term = 1,
+                                                      .pre_vote = true};
+    struct raft_event event = {.type = RAFT_RECEIVE};
+    event.receive.message = &message;
+    struct raft_update update = step(&follower, event);
+    cr_assert_eq(update.messages.n, 1);
+    struct raft_request_vote_result answer = update.messages.batch[0].request_vote_result;
+    cr_assert(!answer.vote_granted);
+    close_follower(&follower);
+    return answer.term;
+}
+
+Test(guard, alone_the_engine_hides_its_term_from_whom_it_refuses_beforehand)
+{
+    cr_assert_eq(engines_answer_of(9, 2), 2);
+}
+
+Test(guard, who_is_refused_beforehand_for_its_old_term_learns_the_newer)
+{
+    struct follower follower;
+    open_candidate(&follower);
+    answer_pre_vote(&follower, false, 9);
+    cr_assert_eq(follower.raft.current_term, 9);
+    cr_assert_eq(follower.raft.state, RAFT_FOLLOWER); /* from where it asks for term 10 */
+    close_follower(&follower);
+}
+
+Test(guard, only_a_refusal_beforehand_tells_another_term)
+{
+    struct raft voter = {.current_term = 9};
+    struct raft_request_vote_result answer = {.term = 2, .pre_vote = true};
+    cr_expect_eq(guard_vote_term(&voter, &answer), 9);
+    answer.term = 10;
+    cr_expect_eq(guard_vote_term(&voter, &answer), 10);
+    answer = (struct raft_request_vote_result){.term = 2, .pre_vote = true, .vote_granted = true};
+    cr_expect_eq(guard_vote_term(&voter, &answer), 2);
+    answer = (struct raft_request_vote_result){.term = 2};
+    cr_expect_eq(guard_vote_term(&voter, &answer), 2);
+}
+
+/* Where the engine takes it for being in no pre-vote: the two are of a union, and a byte of that address is 0. */
+static void place_leaders_name(struct raft *raft)
+{
+    char **name = &raft->follower_state.current_leader.address;
+    char *placed = aligned_alloc(65536, 65536);
+    strcpy(placed, *name);
+    raft_free(*name);
+    *name = placed;
+    cr_assert(!raft->candidate_state.in_pre_vote);
+}
+
+Test(guard, a_late_answer_to_a_pre_vote_moves_no_follower)
+{
+    struct follower follower;
+    open_candidate(&follower);
+    append(&follower, (struct append){1, 1, 1, 1, ""}); /* its leader is there after all */
+    place_leaders_name(&follower.raft);
+    answer_pre_vote(&follower, true, 1);
+    cr_assert_eq(follower.raft.current_term, 1);
+    close_follower(&follower);
+}
+
+Test(guard, who_was_not_elected_asks_beforehand_again)
+{
+    struct raft candidate = {.state = RAFT_CANDIDATE, .election_timer_start = 1000};
+    candidate.candidate_state.randomized_election_timeout = 500;
+    cr_expect(guard_begins_anew(&candidate, 1500));
+    cr_expect_not(guard_begins_anew(&candidate, 1499), "its time is not over");
+    candidate.candidate_state.in_pre_vote = true;
+    cr_expect_not(guard_begins_anew(&candidate, 1500), "it does");
+    candidate = (struct raft){.state = RAFT_LEADER};
+    cr_expect_not(guard_begins_anew(&candidate, 1500));
+}
+
+/* ---- the replica, led --------------------------------------------------------------------------------------------- */
 
 Test(guard, a_new_leader_commits_an_entry_of_its_own_term)
 {
@@ -463,6 +593,19 @@ static int fail_to_store(struct raft_io *io, raft_term term)
     return RAFT_NOSPACE;
 }
 
+/* Another's answer, in the name of this test. */
+static void elect_beforehand(struct replica *replica, raft_id voter)
+{
+    struct raft_message message = {
+        .type = RAFT_REQUEST_VOTE_RESULT, .server_id = voter, .server_address = "x"};
+    message.request_vote_result =
+        (struct raft_request_vote_result){.version = 2,
+                                          .term = replica->raft.current_term + 1,
+                                          .vote_granted = true,
+                                          .pre_vote = true};
+    replica_receive(&replica->io, &message);
+}
+
 Test(guard, who_cannot_store_its_term_takes_part_no_longer)
 {
     struct herd herd;
@@ -477,6 +620,8 @@ Test(guard, who_cannot_store_its_term_takes_part_no_longer)
     replica->inner.set_term = fail_to_store;
     herd_kill(&herd, leader);
     herd_kill(&herd, b);
+    AWAIT(&herd.stage, replica->raft.state == RAFT_CANDIDATE);
+    elect_beforehand(replica, herd.node[b].id);
     AWAIT(&herd.stage, herd.node[a].stopped[0][0] != '\0');
     replica->inner.send = catch_message;
     cr_assert_eq(replica->io.send(&replica->io, &request, &message, dismiss), 0);
@@ -651,4 +796,74 @@ Test(guard, an_image_that_comes_while_the_log_is_cut_is_put_off)
     AWAIT(&herd.stage, raft_last_applied(&replica->raft) >= far.index);
     herd_close(&herd);
     sem_destroy(&sem);
+}
+
+/* ---- who stands for election ------------------------------------------------------------------------------------- */
+
+Test(guard, who_hears_nobody_goes_on_to_no_later_term)
+{
+    struct herd herd;
+    struct replica *replica = open_lone_follower(&herd);
+    struct raft *raft = &replica->raft;
+    AWAIT(&herd.stage, raft->state == RAFT_CANDIDATE);
+    raft_term term = raft->current_term;
+    uint64_t later = uv_now(&herd.stage.loop) + 3 * (uint64_t)raft->election_timeout;
+    AWAIT(&herd.stage, uv_now(&herd.stage.loop) >= later);
+    cr_assert_eq(raft->current_term, term);
+    elect_beforehand(replica, 3); /* and is cut off again */
+    cr_assert_eq(raft->current_term, term + 1);
+    later = uv_now(&herd.stage.loop) + 3 * (uint64_t)raft->election_timeout;
+    AWAIT(&herd.stage, uv_now(&herd.stage.loop) >= later);
+    cr_assert_eq(raft->current_term, term + 1);
+    herd_close(&herd);
+}
+
+Test(guard, whom_a_replica_refuses_beforehand_it_tells_its_term)
+{
+    struct herd herd;
+    struct replica *replica = open_lone_follower(&herd);
+    struct raft_message message = {
+        .type = RAFT_REQUEST_VOTE, .server_id = 3, .server_address = "0000000000000003"};
+    message.request_vote = (struct raft_request_vote){.version = 2,
+                                                      .term = 3,
+                                                      .candidate_id = 3,
+                                                      .last_log_index = 1,
+                                                      .last_log_term = 1,
+                                                      .pre_vote = true};
+    inject(replica, (struct append){100, 1, 1, 1, ""});
+    replica_receive(&replica->io, &message);
+    cr_assert_eq(caught.last.type, RAFT_REQUEST_VOTE_RESULT);
+    cr_assert_not(caught.last.request_vote_result.vote_granted);
+    cr_assert_eq(caught.last.request_vote_result.term, 100);
+    cr_assert_eq(raft_current_term(&replica->raft), 100);
+    herd_close(&herd);
+}
+
+static void hear_nothing(struct raft_io *io, struct raft_message *message)
+{
+    (void)io;
+    if (message->type == RAFT_APPEND_ENTRIES && message->append_entries.n_entries > 0) {
+        raft_free(message->append_entries.entries[0].batch);
+        raft_free(message->append_entries.entries);
+    }
+}
+
+/* One that comes back from where it heard nobody, and one that leads meanwhile. */
+Test(guard, who_comes_back_unseats_nobody)
+{
+    struct herd herd;
+    herd_open(&herd, 3, 3, 1);
+    int leader = herd_await_leader(&herd, 0), other = (leader + 1) % 3;
+    struct replica *cut = herd.node[other].replica[0];
+    uint64_t term = replica_status(herd.node[leader].replica[0]).term;
+    raft_io_recv_cb deaf = cut->recv;
+    cut->recv = hear_nothing;
+    AWAIT(&herd.stage, cut->raft.state == RAFT_CANDIDATE);
+    uint64_t later = uv_now(&herd.stage.loop) + 4 * (uint64_t)cut->raft.election_timeout;
+    AWAIT(&herd.stage, uv_now(&herd.stage.loop) >= later);
+    cut->recv = deaf;
+    AWAIT(&herd.stage, replica_leader(cut) == herd.node[leader].id);
+    cr_assert_eq(replica_status(herd.node[leader].replica[0]).term, term);
+    cr_assert_eq(herd_leader(&herd, 0), leader);
+    herd_close(&herd);
 }

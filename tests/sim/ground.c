@@ -161,13 +161,14 @@ static void has_left(void *context, int status)
     }
 }
 
-/* A candidate votes for itself. */
+/* A candidate votes for itself. What is asked and said beforehand, in a pre-vote, binds nobody. */
 static void note_vote(const struct node *node, const struct raft_message *message)
 {
-    if (message->type == RAFT_REQUEST_VOTE) {
+    if (message->type == RAFT_REQUEST_VOTE && !message->request_vote.pre_vote) {
         oracle_voted(node->index, message->request_vote.term, node->id);
     } else if (message->type == RAFT_REQUEST_VOTE_RESULT &&
-               message->request_vote_result.vote_granted) {
+               message->request_vote_result.vote_granted &&
+               !message->request_vote_result.pre_vote) {
         oracle_voted(node->index, message->request_vote_result.term, message->server_id);
     }
 }

@@ -87,6 +87,9 @@ rare mutant seen-in-image $at/replica_log.c 's/p->index > replica->installed ? R
 rare mutant commit-not-first $at/replica_guard.c 's/return uncommitted != 0 \&\&/return uncommitted == UINT64_MAX \&\&/'
 rare mutant no-entry-of-its-own $at/replica.c 's/replica->confirmed_term == raft_current_term(&replica->raft)/true/'
 rare mutant stand-by-refuses $at/replica_guard.c '/^struct raft_server \*guard_standing_by/,/^}/s/return server;/return NULL;/'
+rare mutant term-not-told $at/replica_guard.c 's/return refused \&\& .*/(void)refused; (void)voter; return answer->term;/'
+rare mutant late-pre-vote-heard $at/replica_guard.c '/^bool guard_is_late/,/^}/s/return answer->version > 1/return answer->version > 100/'
+rare mutant no-second-pre-vote $at/replica_guard.c '/^bool guard_begins_anew/,/^}/s/return candidate->state == RAFT_CANDIDATE/return candidate->state == UINT16_MAX/'
 rare mutant image-of-another-term $at/replica_io.c '/copy.install_snapshot.last_term = /d'
 
 exit $survived
