@@ -10,13 +10,12 @@
 #include "handlers/digest.h"
 #include "service/cluster/cluster_state.h"
 #include "service/cluster/identity.h"
+#include "service/cluster/member_log.h"
 #include "service/log.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 enum { COUNCIL_GROUP = 0 };
@@ -86,15 +85,9 @@ static void on_council_stopped(void *context, const char *why)
 
 static bool open_council(struct cluster *cluster, char why[256])
 {
-    char dir[CLUSTER_FILE_BYTES];
-    cluster_log_path(cluster->data_dir, COUNCIL_GROUP, dir);
-    if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
-        snprintf(why, 256, "cannot make %.180s: %s", dir, strerror(errno));
-        return false;
-    }
     struct replica_config config = {.group = COUNCIL_GROUP,
                                     .node = cluster->node,
-                                    .dir = dir,
+                                    .log = cluster->log,
                                     .machine = board_machine(cluster->board),
                                     .hooks = {on_council_news, on_council_stopped, cluster},
                                     .founders = cluster->founds ? &cluster->node : NULL,
@@ -252,7 +245,9 @@ static void open_council_and_turn(struct errand *errand)
     meet_peers(cluster); /* as the one who let us in knows them; none when we founded it */
     cluster->table = (struct table){.epoch = 0};
     take_table(cluster);
-    bool opened = open_council(cluster, why);
+    bool opened =
+        member_log_open(uvloop_uv(cluster->loop), cluster->data_dir, &cluster->log, why) &&
+        open_council(cluster, why);
     if (opened) {
         uv_timer_init(uvloop_uv(cluster->loop), &cluster->timer);
         cluster->timer.data = cluster;
@@ -455,18 +450,28 @@ bool cluster_start(const struct config *config, const char *url, uint64_t node,
 
 /* ---- stopping ----------------------------------------------------------------------------------------------------- */
 
-static void on_transport_closed(void *context)
+static void on_log_closed(void *context)
 {
     errand_over(context, true);
+}
+
+static void close_log(void *context)
+{
+    struct errand *errand = context;
+    if (errand->cluster->log == NULL) {
+        errand_over(errand, true);
+    } else {
+        member_log_close(errand->cluster->log, on_log_closed, errand);
+    }
 }
 
 static void close_transport(struct errand *errand)
 {
     if (errand->cluster->transport == NULL) {
-        errand_over(errand, true);
+        close_log(errand);
         return;
     }
-    transport_close(errand->cluster->transport, on_transport_closed, errand);
+    transport_close(errand->cluster->transport, close_log, errand);
 }
 
 static void on_seats_closed(struct cluster *cluster)

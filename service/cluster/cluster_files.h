@@ -5,9 +5,8 @@
  *     place               where this directory was made (identity.h)
  *     left, recovering    marks (identity.h)
  *     table               group 0's state
- *     log-0               group 0's log
+ *     log.db              the log of all groups (member_log.h), with SQLite's files beside it
  *     partition-N.db      the state of partition N, with SQLite's files beside it
- *     log-(N + 1)         its log
  */
 #ifndef RINGHOLD_SERVICE_CLUSTER_CLUSTER_FILES_H
 #define RINGHOLD_SERVICE_CLUSTER_CLUSTER_FILES_H
@@ -20,12 +19,6 @@ enum { CLUSTER_PATH_BYTES = 1280, CLUSTER_FILE_BYTES = CLUSTER_PATH_BYTES + 64 }
 static inline void cluster_table_path(const char *data_dir, char ret[CLUSTER_FILE_BYTES])
 {
     snprintf(ret, CLUSTER_FILE_BYTES, "%.1279s/table", data_dir);
-}
-
-static inline void cluster_log_path(const char *data_dir, uint64_t group,
-                                    char ret[CLUSTER_FILE_BYTES])
-{
-    snprintf(ret, CLUSTER_FILE_BYTES, "%.1279s/log-%llu", data_dir, (unsigned long long)group);
 }
 
 /* `suffix`: of what SQLite keeps beside it; "" for the file itself. */

@@ -1,10 +1,7 @@
 #include "service/cluster/cluster_state.h"
+#include "service/cluster/member_log.h"
 #include "service/log.h"
 
-#include <errno.h>
-#include <ftw.h>
-#include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- the partition's news ----------------------------------------------------------------------------------------- */
@@ -44,18 +41,16 @@ static void open_seat(struct seat *seat, bool founds)
 {
     struct cluster *cluster = seat->cluster;
     int64_t id = seat->partition->id;
-    char database[CLUSTER_FILE_BYTES], log_dir[CLUSTER_FILE_BYTES], why[256] = "";
+    char database[CLUSTER_FILE_BYTES], why[256] = "";
     cluster_database_path(cluster->data_dir, id, "", database);
-    cluster_log_path(cluster->data_dir, (uint64_t)id + 1, log_dir);
     struct partition_options options = {.durable = false, .seed = cluster->seed};
     struct hosted_hooks hooks = {on_batch_done, on_leader, on_led, on_stopped, seat};
-    bool opened = (mkdir(log_dir, 0700) == 0 || errno == EEXIST) &&
-                  partition_open(seat->partition, database, options, why);
+    bool opened = partition_open(seat->partition, database, options, why);
     if (opened) {
         struct hosted_place place = {.partition = id,
                                      .node = cluster->node,
                                      .database = seat->partition->database,
-                                     .log_dir = log_dir,
+                                     .log = cluster->log,
                                      .machine = seat->partition->machine,
                                      .clock = &seat->partition->clock,
                                      .founds = founds};
@@ -75,14 +70,6 @@ static void open_seat(struct seat *seat, bool founds)
 
 /* ---- closing ------------------------------------------------------------------------------------------------------ */
 
-static int remove_entry(const char *path, const struct stat *status, int kind, struct FTW *walk)
-{
-    (void)status;
-    (void)kind;
-    (void)walk;
-    return remove(path);
-}
-
 static void drop_data(struct seat *seat)
 {
     static const char *const SUFFIXES[] = {"", "-wal", "-shm"};
@@ -91,9 +78,9 @@ static void drop_data(struct seat *seat)
         cluster_database_path(seat->cluster->data_dir, seat->partition->id, SUFFIXES[i], path);
         unlink(path);
     }
-    cluster_log_path(seat->cluster->data_dir, (uint64_t)seat->partition->id + 1, path);
-    nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
-    LOG(LOG_INFO, "partition-dropped", LOG_INT("partition", seat->partition->id));
+    bool forgotten = member_log_forget(seat->cluster->log, (uint64_t)seat->partition->id + 1);
+    LOG(forgotten ? LOG_INFO : LOG_ERROR, forgotten ? "partition-dropped" : "log-not-dropped",
+        LOG_INT("partition", seat->partition->id));
 }
 
 static void on_closed(void *context)

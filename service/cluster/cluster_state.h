@@ -97,6 +97,7 @@ struct cluster {
     struct uvloop *loop;
     struct proxy *proxy;
     struct transport *transport;
+    struct member_log *log;
     struct board *board;
     struct replica *council; /* group 0; NULL: it is not open */
     bool council_changing;

@@ -340,7 +340,7 @@ bool hosted_open(struct uvloop *loop, struct transport *transport, const struct 
     struct replica_config config = {.group = (uint64_t)place->partition +
                                              1, /* group 0 keeps the table */
                                     .node = place->node,
-                                    .dir = place->log_dir,
+                                    .log = place->log,
                                     .machine = hosted_machine(hosted),
                                     .hooks = {on_changed, on_stopped, hosted},
                                     .founders = place->founds ? &place->node : NULL,

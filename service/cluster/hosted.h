@@ -29,12 +29,12 @@ struct hosted_hooks {
     void *context;
 };
 
-/* What it is opened on. All but the paths and `founders` must outlive it. */
+/* What it is opened on. All but the path and `founders` must outlive it. */
 struct hosted_place {
     int64_t partition;
     uint64_t node;
     const char *database; /* the machine's file */
-    const char *log_dir;  /* exists */
+    struct member_log *log;
     struct machine *machine;
     struct clock *clock; /* started anew whenever it begins to lead */
     bool founds;         /* makes the group, with this node as its only member */

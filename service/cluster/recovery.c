@@ -6,10 +6,9 @@
 #include "service/cluster/cluster_files.h"
 #include "service/cluster/hosted.h"
 #include "service/cluster/identity.h"
+#include "service/cluster/member_log.h"
 #include "service/cluster/transport.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,7 +24,8 @@ struct recovery {
     struct table table;
 
     struct uvloop *loop;
-    struct transport *transport; /* which nobody reaches */
+    struct transport *transport;
+    struct member_log *log; /* which nobody reaches */
     struct uvloop_closer closer;
     sem_t over;   /* what is waited for is done */
     bool waiting; /* of two that come between our thread and the loop's, the first counts */
@@ -88,11 +88,19 @@ static void nothing(void *context)
     (void)context;
 }
 
+static void close_log(void *context)
+{
+    struct recovery *recovery = context;
+    if (recovery->log != NULL) {
+        member_log_close(recovery->log, nothing, NULL);
+    }
+}
+
 static void close_transport(struct uvloop_closer *closer)
 {
     struct recovery *recovery =
         (struct recovery *)((char *)closer - offsetof(struct recovery, closer));
-    transport_close(recovery->transport, nothing, NULL);
+    transport_close(recovery->transport, close_log, recovery);
 }
 
 static void open_transport(struct recovery *recovery)
@@ -105,6 +113,8 @@ static void open_transport(struct recovery *recovery)
     if (opened) {
         recovery->closer.close = close_transport;
         uvloop_on_stop(recovery->loop, &recovery->closer);
+        opened = member_log_open(uvloop_uv(recovery->loop), recovery->data_dir, &recovery->log,
+                                 recovery->why);
     }
     over(recovery, opened);
 }
@@ -174,50 +184,20 @@ const struct table *recovery_table(const struct recovery *recovery)
 
 /* ---- looking ------------------------------------------------------------------------------------------------------ */
 
-/* A segment that was made ready and never written to begins with zeros. */
-static bool is_written(const char *path)
-{
-    uint64_t format = 0;
-    FILE *file = fopen(path, "re");
-    bool read = file != NULL && fread(&format, sizeof format, 1, file) == 1;
-    if (file != NULL) {
-        fclose(file);
-    }
-    return read && format != 0;
-}
-
-/* Whether the log has anything in it; the engine cannot recover one that has not. */
-static bool log_begun(const char *dir)
-{
-    char path[CLUSTER_FILE_BYTES + 272];
-    bool begun = false;
-    DIR *entries = opendir(dir);
-    for (struct dirent *entry; entries != NULL && !begun && (entry = readdir(entries)) != NULL;) {
-        const char *name = entry->d_name;
-        snprintf(path, sizeof path, "%s/%s", dir, name);
-        begun = strncmp(name, "snapshot-", 9) == 0 || (name[0] >= '0' && name[0] <= '9') ||
-                (strncmp(name, "open-", 5) == 0 && is_written(path));
-    }
-    if (entries != NULL) {
-        closedir(entries);
-    }
-    return begun;
-}
-
 bool recovery_look(struct recovery *recovery, unsigned partition, struct recovered *ret,
                    char ret_why[CLUSTER_WHY_BYTES])
 {
-    char database[CLUSTER_FILE_BYTES], log[CLUSTER_FILE_BYTES], words[SNAPSHOT_WHY_BYTES];
+    char database[CLUSTER_FILE_BYTES], words[SNAPSHOT_WHY_BYTES];
     struct snapshot_info info = {0};
     cluster_database_path(recovery->data_dir, partition, "", database);
-    cluster_log_path(recovery->data_dir, partition + 1, log);
     bool there = access(database, F_OK) == 0;
     if (there && snapshot_look(database, false, &info, words) != STATUS_OK) {
         return fail(ret_why, database, words);
     }
-    bool begun = log_begun(log);
+    bool begun = member_log_begun(recovery->log, partition + 1);
     if (!begun && info.applied_index > 0) {
-        return fail(ret_why, log, "the log of this state is gone, and without it nothing is sure");
+        return fail(ret_why, database,
+                    "the log of this state is gone, and without it nothing is sure");
     }
     *ret = (struct recovered){begun, (uint64_t)info.applied_index, info.wall_ms};
     return true;
@@ -318,18 +298,11 @@ static bool host(struct recovery *recovery, int64_t now_ms, struct recovered *re
 /* On a partition that is open. */
 static bool do_partition(struct recovery *recovery, int64_t now_ms, struct recovered *ret)
 {
-    char log[CLUSTER_FILE_BYTES];
     struct partition *partition = &recovery->partition;
-    cluster_log_path(recovery->data_dir, (uint64_t)partition->id + 1, log);
-    if (mkdir(log, 0700) != 0 && errno != EEXIST) {
-        snprintf(recovery->why, sizeof recovery->why, "cannot make %.150s: %s", log,
-                 strerror(errno));
-        return false;
-    }
     recovery->place = (struct hosted_place){.partition = partition->id,
                                             .node = recovery->node,
                                             .database = partition->database,
-                                            .log_dir = log,
+                                            .log = recovery->log,
                                             .machine = partition->machine,
                                             .clock = &partition->clock,
                                             .founds = !ret->here,
@@ -382,10 +355,8 @@ static void on_council_stopped(void *context, const char *words)
 
 static void open_council(struct recovery *recovery)
 {
-    char dir[CLUSTER_FILE_BYTES];
-    cluster_log_path(recovery->data_dir, 0, dir);
     struct replica_config config = {.node = recovery->node,
-                                    .dir = dir,
+                                    .log = recovery->log,
                                     .machine = board_machine(recovery->board),
                                     .hooks = {on_council_changed, on_council_stopped, recovery},
                                     .alone = true};

@@ -242,8 +242,8 @@ static bool init_engine(struct replica *replica, const struct replica_config *co
     }
     int rc = raft_init(&replica->raft, &replica->io, &replica->fsm, config->node, name);
     if (rc != 0) {
-        snprintf(ret_why, 256, "cannot use %s for the log of group %" PRIu64 ": %s", config->dir,
-                 config->group, raft_strerror(rc));
+        snprintf(ret_why, 256, "cannot use the log of group %" PRIu64 ": %s", config->group,
+                 raft_strerror(rc));
         replica->closed = nothing;
         ground->calls->close(ground, &replica->io, ground_gone, replica);
     }
@@ -283,8 +283,8 @@ bool replica_open_on(struct replica_ground *ground, const struct replica_config 
     ground->calls->begin(ground, replica);
     int rc = start(replica, config);
     if (rc != 0 || replica->failed) {
-        snprintf(ret_why, 256, "cannot open the log of group %" PRIu64 " in %s: %s", config->group,
-                 config->dir, replica->failed ? replica->why : raft_errmsg(&replica->raft));
+        snprintf(ret_why, 256, "cannot open the log of group %" PRIu64 ": %s", config->group,
+                 replica->failed ? replica->why : raft_errmsg(&replica->raft));
         replica_close(replica, nothing, NULL);
         return false;
     }

@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct member_log;
 struct replica;
 struct transport;
 struct uv_loop_s;
@@ -96,7 +97,7 @@ struct replica_hooks {
 
 struct replica_config {
     uint64_t group, node;
-    const char *dir; /* of the log; exists, and is this group's alone */
+    struct member_log *log; /* outlives the replica */
     struct replica_machine machine;
     struct replica_hooks hooks;
     /* The first members, all voters, when the group is being founded: the same on each. Without effect when there is a

@@ -1,25 +1,29 @@
-/* The ground of the program's replicas: libraft's own disk and our network (transport.h), on a libuv loop. */
+/* The ground of the program's replicas: the member's log (replica_disk.h) and network (transport.h), on a libuv loop. */
+#include "service/cluster/replica_disk.h"
 #include "service/cluster/replica_state.h"
 
 #include <inttypes.h>
-#include <raft/uv.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <uv.h>
 
 struct uv_ground {
     struct replica_ground base;
     uv_loop_t *loop;
     struct transport *to; /* the others */
     uint64_t group;
-    const char *dir; /* until it is open */
+    struct member_log *log;
     struct transport_group *joined;
-    struct raft_uv_transport
-        mute;             /* the disk's backend brings a network, which has nothing to do */
-    struct raft_io inner; /* the backend's functions */
+    struct replica_disk *disk;
     struct raft_io *io;
     raft_io_tick_cb tick;
     raft_io_recv_cb receive;
-    uv_check_t check; /* turns the replica once in each turn of the loop */
+    raft_io_close_cb io_closed;
+    bool started;
+    uv_prepare_t prepare; /* before the loop waits, and */
+    uv_check_t check;     /* after: turns the replica once in each turn of the loop */
+    int handles;
     struct replica *replica;
     void (*gone)(struct replica *replica);
 };
@@ -30,30 +34,6 @@ static struct uv_ground *ours(struct replica_ground *ground)
 }
 
 /* ---- the network -------------------------------------------------------------------------------------------------- */
-
-static int mute_init(struct raft_uv_transport *mute, raft_id id, const char *address)
-{
-    (void)mute, (void)id, (void)address;
-    return 0;
-}
-
-static int mute_listen(struct raft_uv_transport *mute, raft_uv_accept_cb cb)
-{
-    (void)mute, (void)cb;
-    return 0;
-}
-
-static int mute_connect(struct raft_uv_transport *mute, struct raft_uv_connect *request, raft_id id,
-                        const char *address, raft_uv_connect_cb cb)
-{
-    (void)mute, (void)request, (void)id, (void)address, (void)cb;
-    return RAFT_NOCONNECTION;
-}
-
-static void mute_close(struct raft_uv_transport *mute, raft_uv_transport_close_cb cb)
-{
-    cb(mute);
-}
 
 static void on_tick(void *context)
 {
@@ -67,12 +47,7 @@ static void on_message(void *context, struct raft_message *message)
     ground->receive(ground->io, message);
 }
 
-static void no_tick(struct raft_io *io)
-{
-    (void)io;
-}
-
-/* All groups tick together, by the transport's timer; the backend's own goes once in a blue moon. */
+/* All groups tick together, by the transport's timer. */
 static int io_start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick,
                     raft_io_recv_cb receive)
 {
@@ -82,7 +57,8 @@ static int io_start(struct raft_io *io, unsigned msecs, raft_io_tick_cb tick,
     ground->tick = tick;
     ground->receive = receive;
     transport_start(ground->joined, msecs, &CALLS, ground);
-    return ground->inner.start(io, INT32_MAX, no_tick, receive);
+    ground->started = true;
+    return 0;
 }
 
 static int io_send(struct raft_io *io, struct raft_io_send *request,
@@ -92,45 +68,74 @@ static int io_send(struct raft_io *io, struct raft_io_send *request,
     return transport_send(ours(replica_of_io(io)->ground)->joined, message, request, cb);
 }
 
+static void on_disk_stopped(void *context)
+{
+    struct uv_ground *ground = context;
+    ground->io_closed(ground->io);
+}
+
 static void io_close(struct raft_io *io, raft_io_close_cb cb)
 {
     struct uv_ground *ground = ours(replica_of_io(io)->ground);
+    ground->io = io;
+    ground->io_closed = cb;
+    ground->started = false;
     transport_stop(ground->joined);
-    ground->inner.close(io, cb);
+    replica_disk_stop(ground->disk, on_disk_stopped, ground);
+}
+
+static int io_init(struct raft_io *io, raft_id id, const char *address)
+{
+    (void)io, (void)id, (void)address;
+    return 0;
+}
+
+/* The engine asks for the time before it knows whose it is. */
+static raft_time io_time(struct raft_io *io)
+{
+    const struct replica *replica =
+        (const struct replica *)((const char *)io - offsetof(struct replica, io));
+    return uv_now(ours(replica->ground)->loop);
+}
+
+static int io_random(struct raft_io *io, int min, int max)
+{
+    (void)io;
+    return min + rand() % (max - min);
 }
 
 /* ---- opening ------------------------------------------------------------------------------------------------------ */
+
+static void note_room(struct uv_ground *ground, struct raft_io *io)
+{
+    io->capacity = (unsigned short)(member_log_room(ground->log) / 1024);
+}
 
 static bool open_ground(struct replica_ground *base, struct raft_io *io, char ret_why[256])
 {
     struct uv_ground *ground = ours(base);
     ground->joined = transport_join(ground->to, ground->group);
-    if (ground->joined == NULL) {
+    ground->disk =
+        ground->joined == NULL ? NULL : replica_disk_open(io, ground->log, ground->group);
+    if (ground->disk == NULL) {
         snprintf(ret_why, 256, "out of memory, or group %" PRIu64 " is open already",
                  ground->group);
+        if (ground->joined != NULL) {
+            transport_leave(ground->joined);
+        }
         return false;
     }
-    ground->mute = (struct raft_uv_transport){.version = 1,
-                                              .init = mute_init,
-                                              .listen = mute_listen,
-                                              .connect = mute_connect,
-                                              .close = mute_close};
-    int rc = raft_uv_init(io, ground->loop, ground->dir, &ground->mute);
-    if (rc != 0) {
-        snprintf(ret_why, 256, "cannot use %s for the log of group %" PRIu64 ": %s", ground->dir,
-                 ground->group, raft_strerror(rc));
-        transport_leave(ground->joined);
-        return false;
-    }
-    raft_uv_set_tracer(io, NULL);
-    raft_uv_set_segment_size(io, REPLICA_SEGMENT_BYTES);
-    raft_uv_set_disk_retry(io, REPLICA_DISK_RETRY_MS);
-    ground->inner = *io;
+    io->version = 2;
+    io->init = io_init;
     io->start = io_start;
     io->send = io_send;
     io->close = io_close;
+    io->time = io_time;
+    io->random = io_random;
+    note_room(ground, io);
+    uv_prepare_init(ground->loop, &ground->prepare);
     uv_check_init(ground->loop, &ground->check);
-    ground->check.data = ground;
+    ground->prepare.data = ground->check.data = ground;
     return true;
 }
 
@@ -139,17 +144,34 @@ static void discard(struct replica_ground *base)
     free(ours(base));
 }
 
+/* The engine calls back for what it has carried out when its disk and network ask it to. In no header of its. */
+void LegacyFireCompletedRequests(struct raft *raft);
+
+static void fire(struct uv_ground *ground)
+{
+    if (ground->started) {
+        note_room(ground, ground->io);
+        LegacyFireCompletedRequests(ground->io->data);
+    }
+}
+
+static void on_prepare(uv_prepare_t *prepare)
+{
+    fire(prepare->data);
+}
+
 static void on_check(uv_check_t *check)
 {
     struct uv_ground *ground = check->data;
+    fire(ground);
     replica_turn(ground->replica);
 }
 
-/* Before the engine starts its own check: the last one that starts runs first. */
 static void begin(struct replica_ground *base, struct replica *replica)
 {
     struct uv_ground *ground = ours(base);
     ground->replica = replica;
+    uv_prepare_start(&ground->prepare, on_prepare);
     uv_check_start(&ground->check, on_check);
 }
 
@@ -199,11 +221,15 @@ static bool unsent(struct replica_ground *base, uint64_t node, size_t *ret)
 
 /* ---- closing ------------------------------------------------------------------------------------------------------ */
 
-static void on_check_closed(uv_handle_t *handle)
+static void on_handle_closed(uv_handle_t *handle)
 {
     struct uv_ground *ground = handle->data;
+    if (--ground->handles > 0) {
+        return;
+    }
     struct replica *replica = ground->replica;
     void (*gone)(struct replica *) = ground->gone;
+    replica_disk_free(ground->disk);
     free(ground);
     gone(replica);
 }
@@ -212,11 +238,13 @@ static void close_ground(struct replica_ground *base, struct raft_io *io,
                          void (*gone)(struct replica *replica), struct replica *replica)
 {
     struct uv_ground *ground = ours(base);
-    raft_uv_close(io);
+    (void)io;
     transport_leave(ground->joined);
     ground->replica = replica;
     ground->gone = gone;
-    uv_close((uv_handle_t *)&ground->check, on_check_closed);
+    ground->handles = 2;
+    uv_close((uv_handle_t *)&ground->prepare, on_handle_closed);
+    uv_close((uv_handle_t *)&ground->check, on_handle_closed);
 }
 
 bool replica_open(struct uv_loop_s *loop, struct transport *transport,
@@ -233,6 +261,6 @@ bool replica_open(struct uv_loop_s *loop, struct transport *transport,
                                  .loop = loop,
                                  .to = transport,
                                  .group = config->group,
-                                 .dir = config->dir};
+                                 .log = config->log};
     return replica_open_on(&ground->base, config, ret, ret_why);
 }

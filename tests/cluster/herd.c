@@ -162,16 +162,13 @@ bool herd_open_replica(struct herd *herd, int node, int group, char ret_why[256]
     static struct herd_place places[HERD_NODES_MAX][HERD_GROUPS_MAX];
     struct herd_node *at = &herd->node[node];
     uint64_t founders[HERD_NODES_MAX];
-    char dir[128];
     for (int i = 0; i < herd->founders; i++) {
         founders[i] = herd->node[i].id;
     }
-    snprintf(dir, sizeof dir, "%s/%d-%d", herd->dir, node, group);
-    mkdir(dir, 0700);
     places[node][group] = (struct herd_place){at, group};
     struct replica_config config = {.group = (uint64_t)group,
                                     .node = at->id,
-                                    .dir = dir,
+                                    .log = at->log,
                                     .machine = ledger_machine(at->ledger[group]),
                                     .hooks = {note_changed, note_stopped, &places[node][group]},
                                     .founders = founders,
@@ -184,6 +181,14 @@ bool herd_open_replica(struct herd *herd, int node, int group, char ret_why[256]
     return replica_open(&herd->stage.loop, at->transport, &config, &at->replica[group], ret_why);
 }
 
+static void open_log(struct herd *herd, int node)
+{
+    char dir[128], why[256] = "";
+    snprintf(dir, sizeof dir, "%s/%d", herd->dir, node);
+    mkdir(dir, 0700);
+    cr_assert(member_log_open(&herd->stage.loop, dir, &herd->node[node].log, why), "%s", why);
+}
+
 void herd_start(struct herd *herd, int node)
 {
     struct herd_node *at = &herd->node[node];
@@ -194,6 +199,7 @@ void herd_start(struct herd *herd, int node)
             stage_introduce(at->transport, at->id, herd->node[i].transport, herd->node[i].id);
         }
     }
+    open_log(herd, node);
     for (int g = 0; g < herd->groups; g++) {
         cr_assert(herd_open_replica(herd, node, g, why), "%s", why);
     }
@@ -213,6 +219,13 @@ void herd_close_replica(struct herd *herd, int node, int group)
     herd->node[node].replica[group] = NULL;
 }
 
+static void close_log(struct herd *herd, int node)
+{
+    bool closed = false;
+    member_log_close(herd->node[node].log, note, &closed);
+    AWAIT(&herd->stage, closed);
+}
+
 void herd_kill(struct herd *herd, int node)
 {
     struct herd_node *at = &herd->node[node];
@@ -224,6 +237,7 @@ void herd_kill(struct herd *herd, int node)
         at->ledger[g]->live = at->ledger[g]->durable;
     }
     stage_transport_close(&herd->stage, at->transport);
+    close_log(herd, node); /* which what is still closing of a replica may need until here */
 }
 
 void herd_open(struct herd *herd, int nodes, int founders, int groups)

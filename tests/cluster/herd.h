@@ -5,6 +5,7 @@
 #ifndef RINGHOLD_TESTS_CLUSTER_HERD_H
 #define RINGHOLD_TESTS_CLUSTER_HERD_H
 
+#include "service/cluster/member_log.h"
 #include "service/cluster/replica.h"
 #include "tests/cluster/stage.h"
 
@@ -33,6 +34,7 @@ struct herd_node {
     uint64_t id;
     bool up;
     struct transport *transport;
+    struct member_log *log;
     struct replica *replica[HERD_GROUPS_MAX];
     struct ledger *ledger[HERD_GROUPS_MAX];
     int changes;                        /* hooks.changed calls */

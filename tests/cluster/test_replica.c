@@ -657,7 +657,6 @@ Test(replica, the_last_one_left_can_go_on_alone_when_told_to)
 {
     struct herd herd;
     char why[256] = "";
-    char dir[128];
     herd_open(&herd, 3, 3, 1);
     herd_commit_many(&herd, 0, "before", 5);
     herd_await_agreement(&herd, 0);
@@ -665,8 +664,7 @@ Test(replica, the_last_one_left_can_go_on_alone_when_told_to)
         herd_kill(&herd, i);
     }
     herd_close_replica(&herd, 0, 0);
-    snprintf(dir, sizeof dir, "%s/0-0", herd.dir);
-    struct replica_config config = {.group = 0, .node = 1, .dir = dir, .alone = true};
+    struct replica_config config = {.group = 0, .node = 1, .log = herd.node[0].log, .alone = true};
     struct herd_node *node = &herd.node[0];
     config.machine = ledger_machine(node->ledger[0]);
     cr_assert(replica_open(&herd.stage.loop, node->transport, &config, &node->replica[0], why),

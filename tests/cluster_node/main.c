@@ -9,6 +9,7 @@
  * leadership that is ready: "leads GROUP TERM MILLISECONDS".
  */
 #include "db/limits.h"
+#include "service/cluster/member_log.h"
 #include "service/cluster/replica.h"
 #include "service/cluster/transport.h"
 
@@ -38,6 +39,7 @@ struct group {
 static struct {
     uv_loop_t loop;
     struct transport *transport;
+    struct member_log *log;
     uint64_t node, next;
     int groups, acked, left;
     bool idle;
@@ -221,16 +223,14 @@ static void terminate(uv_signal_t *signal, int number)
 static void open_group(int id, const char *dir, const uint64_t *founders, int founder_count)
 {
     struct group *group = &here.group[id];
-    char log[PATH_BYTES], why[256];
+    char why[256];
     group->id = id;
     snprintf(group->path, sizeof group->path, "%s/state-%d", dir, id);
-    snprintf(log, sizeof log, "%s/log-%d", dir, id);
-    mkdir(log, 0700);
     open_state(group);
     struct replica_config config = {
         .group = (uint64_t)id,
         .node = here.node,
-        .dir = log,
+        .log = here.log,
         .machine = {group, apply, applied, sync_state, image, install},
         .hooks = {changed, stopped, group},
         .founders = founders,
@@ -274,6 +274,10 @@ int main(int argc, char **argv)
         if (founders[i] != here.node) {
             transport_put_peer(here.transport, founders[i], "127.0.0.1", (uint16_t)(port + i));
         }
+    }
+    if (!member_log_open(&here.loop, argv[5], &here.log, why)) {
+        fprintf(stderr, "%s\n", why);
+        return 1;
     }
     for (int g = 0; g < here.groups; g++) {
         open_group(g, argv[5], founders, nodes);

@@ -121,7 +121,6 @@ static void open_seat(void *context)
     }
     struct hosted_place place = {.node = node->id,
                                  .database = node->database,
-                                 .log_dir = "its log",
                                  .clock = &node->clock,
                                  .founds = node->founds};
     struct hosted_hooks hooks = {.batch_done = batch_done,

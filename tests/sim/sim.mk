@@ -2,7 +2,7 @@
 
 SIM_PROGRAM := $(DB) service/clock.c service/jobs.c service/cluster/hosted.c service/cluster/hosted_machine.c \
                service/cluster/freshness.c service/cluster/message.c \
-               $(filter-out service/cluster/replica_uv.c,$(wildcard service/cluster/replica*.c))
+               $(filter-out service/cluster/replica_uv.c service/cluster/replica_disk.c,$(wildcard service/cluster/replica*.c))
 SIM_OBJECTS := $(call objects,$(SIM_PROGRAM) $(wildcard tests/sim/*.c))
 SIM_LIBS    := -Wl,--wrap=clock_gettime -Wl,--wrap=unlink -lsqlite3 -lxxhash -l:libraft.a -lm
 SIM_SEEDS   ?= 2000

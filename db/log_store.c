@@ -1,0 +1,326 @@
+#include "db/log_store.h"
+
+#include "db/sql.h"
+
+#include <assert.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    FORMAT = 1,
+    INDEX_BITS = 44,
+    TRIM_ENTRIES = 128,      /* in one transaction */
+    WAL_PAGES_MAX = 4 * 1024 /* of PAGE_BYTES; then it is written back */
+};
+
+/* Entries to be deleted: of the group, before an index. */
+struct trim {
+    struct trim *next;
+    uint64_t group, before;
+};
+struct log_store {
+    struct sql *sql;
+    struct trim *trims;
+    int wal_pages;
+    char failure[256];
+};
+
+/* Entries of a group lie together, in their order. */
+static int64_t key_of(uint64_t group, uint64_t index)
+{
+    assert(group < LOG_GROUPS_MAX && index >> INDEX_BITS == 0);
+    return (int64_t)(group << INDEX_BITS | index);
+}
+
+static int64_t end_of(uint64_t group)
+{
+    return key_of(group, 0) + ((int64_t)1 << INDEX_BITS);
+}
+
+/* ---- opening ------------------------------------------------------------------------------------------------------ */
+
+static int on_wal(void *context, sqlite3 *handle, const char *name, int pages)
+{
+    struct log_store *store = context;
+    (void)handle;
+    (void)name;
+    store->wal_pages = pages;
+    return SQLITE_OK;
+}
+
+static int64_t format_of(struct sql *sql)
+{
+    QUERY(q, sql, "PRAGMA user_version");
+    return query_row(&q) ? col_int(&q, 0) : -1;
+}
+
+static int64_t tables_of(struct sql *sql)
+{
+    QUERY(q, sql, "SELECT count(*) FROM sqlite_schema");
+    return query_row(&q) ? col_int(&q, 0) : -1;
+}
+
+static bool make_tables(struct sql *sql)
+{
+    return sql_exec(sql, "BEGIN IMMEDIATE;"
+                         "CREATE TABLE entries(key INTEGER PRIMARY KEY, term INTEGER NOT NULL,"
+                         "  type INTEGER NOT NULL, data BLOB NOT NULL);"
+                         "CREATE TABLE groups(grp INTEGER PRIMARY KEY, term INTEGER NOT NULL,"
+                         "  vote INTEGER NOT NULL, first INTEGER NOT NULL DEFAULT 1,"
+                         "  mark_index INTEGER NOT NULL DEFAULT 0,"
+                         "  mark_term INTEGER NOT NULL DEFAULT 0,"
+                         "  members_index INTEGER NOT NULL DEFAULT 0, members BLOB, data BLOB);"
+                         "PRAGMA user_version = 1;"
+                         "COMMIT");
+}
+
+static bool prepare(struct log_store *store)
+{
+    struct sql *sql = store->sql;
+    int64_t format = format_of(sql);
+    if (format == 0 && tables_of(sql) == 0) {
+        (void)make_tables(sql);
+    } else if (format != FORMAT) {
+        sql_fail(sql, "it is not a log of this version of Ringhold");
+    }
+    (void)sql_exec(sql, "PRAGMA cache_size = -2048");
+    sqlite3_wal_hook(sql_handle(sql), on_wal, store);
+    return !sql_failed(sql);
+}
+
+enum status log_store_open(const char *path, struct log_store **ret, char ret_why[256])
+{
+    struct log_store *store = calloc(1, sizeof *store);
+    if (store == NULL) {
+        snprintf(ret_why, 256, "out of memory");
+        return STATUS_OUT_OF_MEMORY;
+    }
+    enum status status = sql_open(path, SQL_WRITER, true, &store->sql, ret_why);
+    if (status == STATUS_OK && !prepare(store)) {
+        snprintf(ret_why, 256, "%s", sql_failure(store->sql));
+        status = STATUS_STORAGE_UNAVAILABLE;
+    }
+    if (status != STATUS_OK) {
+        log_store_close(store);
+        return status;
+    }
+    *ret = store;
+    return STATUS_OK;
+}
+
+void log_store_close(struct log_store *store)
+{
+    if (store == NULL) {
+        return;
+    }
+    while (store->trims != NULL) {
+        struct trim *trim = store->trims;
+        store->trims = trim->next;
+        free(trim);
+    }
+    sql_close(store->sql);
+    free(store);
+}
+
+/* ---- transactions ------------------------------------------------------------------------------------------------- */
+
+void log_store_begin(struct log_store *store)
+{
+    sql_run(store->sql, "BEGIN IMMEDIATE");
+}
+
+bool log_store_commit(struct log_store *store)
+{
+    sql_run(store->sql, "COMMIT");
+    if (!sql_failed(store->sql)) {
+        return true;
+    }
+    snprintf(store->failure, sizeof store->failure, "%s", sql_failure(store->sql));
+    sql_clear_failure(store->sql);
+    if (sqlite3_get_autocommit(sql_handle(store->sql)) == 0) {
+        sql_run(store->sql, "ROLLBACK");
+    }
+    sql_clear_failure(store->sql);
+    return false;
+}
+
+const char *log_store_failure(const struct log_store *store)
+{
+    return store->failure;
+}
+
+void log_store_tidy(struct log_store *store)
+{
+    if (store->wal_pages >= WAL_PAGES_MAX) {
+        store->wal_pages = 0; /* one that fails is tried again after as much has been written */
+        sqlite3_wal_checkpoint_v2(sql_handle(store->sql), NULL, SQLITE_CHECKPOINT_PASSIVE, NULL,
+                                  NULL);
+    }
+}
+
+/* ---- writing ------------------------------------------------------------------------------------------------------ */
+
+void log_store_add(struct log_store *store, uint64_t group, const struct log_entry *entry)
+{
+    QUERY(q, store->sql, "INSERT OR REPLACE INTO entries(key, term, type, data) VALUES(?,?,?,?)");
+    bind_int(&q, key_of(group, entry->index));
+    bind_int(&q, (int64_t)entry->term);
+    bind_int(&q, entry->type);
+    bind_blob(&q, entry->data);
+    query_run(&q);
+}
+
+static void delete_between(struct log_store *store, int64_t from, int64_t to)
+{
+    QUERY(q, store->sql, "DELETE FROM entries WHERE key >= ? AND key < ?");
+    bind_int(&q, from);
+    bind_int(&q, to);
+    query_run(&q);
+}
+
+void log_store_drop_from(struct log_store *store, uint64_t group, uint64_t index)
+{
+    delete_between(store, key_of(group, index), end_of(group));
+}
+
+void log_store_set_vote(struct log_store *store, uint64_t group, uint64_t term, uint64_t vote)
+{
+    QUERY(q, store->sql,
+          "INSERT INTO groups(grp, term, vote) VALUES(?,?,?)"
+          " ON CONFLICT(grp) DO UPDATE SET term = excluded.term, vote = excluded.vote");
+    bind_int(&q, (int64_t)group);
+    bind_int(&q, (int64_t)term);
+    bind_int(&q, (int64_t)vote);
+    query_run(&q);
+}
+
+static void trim_later(struct log_store *store, uint64_t group, uint64_t before)
+{
+    struct trim *trim = store->trims;
+    while (trim != NULL && trim->group != group) {
+        trim = trim->next;
+    }
+    if (trim == NULL) {
+        trim = calloc(1, sizeof *trim);
+        if (trim == NULL) {
+            return; /* the next cut deletes them, too */
+        }
+        trim->next = store->trims;
+        trim->group = group;
+        store->trims = trim;
+    }
+    trim->before = before;
+}
+
+void log_store_set_mark(struct log_store *store, uint64_t group, const struct log_mark *mark,
+                        uint64_t first)
+{
+    QUERY(q, store->sql,
+          "INSERT INTO groups(grp, term, vote, first, mark_index, mark_term, members_index,"
+          " members, data) VALUES(?,0,0,?,?,?,?,?,?) ON CONFLICT(grp) DO UPDATE SET"
+          " first = excluded.first, mark_index = excluded.mark_index,"
+          " mark_term = excluded.mark_term, members_index = excluded.members_index,"
+          " members = excluded.members, data = excluded.data");
+    bind_int(&q, (int64_t)group);
+    bind_int(&q, (int64_t)first);
+    bind_int(&q, (int64_t)mark->index);
+    bind_int(&q, (int64_t)mark->term);
+    bind_int(&q, (int64_t)mark->members_index);
+    bind_blob(&q, mark->members);
+    bind_blob(&q, mark->data);
+    query_run(&q);
+    trim_later(store, group, first);
+}
+
+static void forget_trim(struct log_store *store, uint64_t group)
+{
+    for (struct trim **at = &store->trims; *at != NULL; at = &(*at)->next) {
+        if ((*at)->group == group) {
+            struct trim *gone = *at;
+            *at = gone->next;
+            free(gone);
+            return;
+        }
+    }
+}
+
+void log_store_forget(struct log_store *store, uint64_t group)
+{
+    forget_trim(store, group);
+    delete_between(store, key_of(group, 0), end_of(group));
+    QUERY(q, store->sql, "DELETE FROM groups WHERE grp = ?");
+    bind_int(&q, (int64_t)group);
+    query_run(&q);
+}
+
+/* What the file says, not what was asked: the transaction that moved the beginning may have been undone. */
+bool log_store_trim(struct log_store *store)
+{
+    struct trim *trim = store->trims;
+    if (trim == NULL) {
+        return false;
+    }
+    QUERY(q, store->sql,
+          "DELETE FROM entries WHERE key IN (SELECT key FROM entries WHERE key >= ?1 AND key <"
+          " ?1 + (SELECT first FROM groups WHERE grp = ?2) ORDER BY key LIMIT ?3)");
+    bind_int(&q, key_of(trim->group, 0));
+    bind_int(&q, (int64_t)trim->group);
+    bind_int(&q, TRIM_ENTRIES);
+    if (query_run(&q) < TRIM_ENTRIES) {
+        forget_trim(store, trim->group);
+    }
+    return store->trims != NULL;
+}
+
+/* ---- reading ------------------------------------------------------------------------------------------------------ */
+
+bool log_store_head(struct log_store *store, uint64_t group, struct arena *arena,
+                    struct log_head *ret)
+{
+    QUERY(q, store->sql,
+          "SELECT term, vote, first, mark_index, mark_term, members_index, members, data"
+          " FROM groups WHERE grp = ?");
+    bind_int(&q, (int64_t)group);
+    if (!query_row(&q)) {
+        return false;
+    }
+    *ret = (struct log_head){.term = (uint64_t)col_int(&q, 0),
+                             .vote = (uint64_t)col_int(&q, 1),
+                             .first = (uint64_t)col_int(&q, 2),
+                             .mark = {.index = (uint64_t)col_int(&q, 3),
+                                      .term = (uint64_t)col_int(&q, 4),
+                                      .members_index = (uint64_t)col_int(&q, 5),
+                                      .members = col_text(&q, 6, arena),
+                                      .data = col_text(&q, 7, arena)}};
+    return true;
+}
+
+void log_store_measure(struct log_store *store, uint64_t group, uint64_t first, size_t *ret_count,
+                       size_t *ret_bytes)
+{
+    QUERY(q, store->sql,
+          "SELECT count(*), total((length(data) + 7) / 8 * 8) FROM entries"
+          " WHERE key >= ? AND key < ?");
+    bind_int(&q, key_of(group, first));
+    bind_int(&q, end_of(group));
+    bool found = query_row(&q);
+    *ret_count = found ? (size_t)col_int(&q, 0) : 0;
+    *ret_bytes = found ? (size_t)col_int(&q, 1) : 0;
+}
+
+void log_store_each(struct log_store *store, uint64_t group, uint64_t first,
+                    void (*see)(void *context, const struct log_entry *entry), void *context)
+{
+    QUERY(q, store->sql,
+          "SELECT key, term, type, data FROM entries WHERE key >= ? AND key < ? ORDER BY key");
+    bind_int(&q, key_of(group, first));
+    bind_int(&q, end_of(group));
+    while (query_row(&q)) {
+        struct log_entry entry = {.index = (uint64_t)(col_int(&q, 0) - key_of(group, 0)),
+                                  .term = (uint64_t)col_int(&q, 1),
+                                  .type = (int)col_int(&q, 2),
+                                  .data = col_borrow(&q, 3)};
+        see(context, &entry);
+    }
+}

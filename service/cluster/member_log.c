@@ -1,0 +1,365 @@
+#include "service/cluster/member_log.h"
+
+#include "db/limits.h"
+#include "service/log.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
+#include <uv.h>
+
+enum {
+    PATH_BYTES_MAX = 1344,
+    ROOM_LOOK_MS = 100,
+    ROOM_BYTES_MAX = 60 * 1024 * 1024,
+    ROOM_BYTES_KEPT = 8 * 1024 * 1024 /* for votes, marks and what was promised already */
+};
+
+struct tasks {
+    struct log_task *first, **last;
+};
+struct member_log {
+    struct log_store *store; /* the writer's */
+    char dir[PATH_BYTES_MAX];
+    uv_loop_t *loop;
+    uv_async_t wake;
+    pthread_t thread;
+    uint64_t room_looked_ms;
+    size_t room;
+    void (*closed)(void *context);
+    void *closed_context;
+
+    pthread_mutex_t mu;
+    pthread_cond_t asked; /* there is something to do */
+    pthread_cond_t ended; /* of what is awaited */
+    struct tasks queue;   /* guarded by mu */
+    struct tasks over;    /* guarded by mu: to be told */
+    bool failing;         /* guarded by mu: the last transaction was not stored */
+    bool stopping;        /* guarded by mu */
+};
+
+/* ---- lists -------------------------------------------------------------------------------------------------------- */
+
+static void make_empty(struct tasks *tasks)
+{
+    tasks->first = NULL;
+    tasks->last = &tasks->first;
+}
+
+static void add(struct tasks *tasks, struct log_task *task)
+{
+    task->next = NULL;
+    *tasks->last = task;
+    tasks->last = &task->next;
+}
+
+static struct log_task *take(struct tasks *tasks)
+{
+    struct log_task *task = tasks->first;
+    if (task != NULL) {
+        tasks->first = task->next;
+        if (tasks->first == NULL) {
+            tasks->last = &tasks->first;
+        }
+    }
+    return task;
+}
+
+/* ---- the writer's thread ------------------------------------------------------------------------------------------- */
+
+static void end_locked(struct member_log *log, struct log_task *task, bool stored)
+{
+    if (task->awaited) {
+        task->stored = stored;
+        task->over = true;
+        pthread_cond_broadcast(&log->ended);
+    } else {
+        task->stored = stored;
+        add(&log->over, task);
+    }
+}
+
+/* Nobody may wait for long for what is awaited; the rest is put back, before what has come since. */
+static void put_back_locked(struct member_log *log, struct tasks *tasks)
+{
+    struct tasks again;
+    make_empty(&again);
+    for (struct log_task *task = take(tasks); task != NULL; task = take(tasks)) {
+        if (task->awaited || task->given_up) {
+            end_locked(log, task, false);
+        } else {
+            add(&again, task);
+        }
+    }
+    for (struct log_task *task = take(&log->queue); task != NULL; task = take(&log->queue)) {
+        add(&again, task);
+    }
+    for (struct log_task *task = take(&again); task != NULL; task = take(&again)) {
+        add(&log->queue, task);
+    }
+}
+
+static void rest_locked(struct member_log *log)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += (long)REPLICA_DISK_RETRY_MS * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_cond_timedwait(&log->asked, &log->mu, &until);
+}
+
+/* One transaction. Returns whether entries are left to be deleted. */
+static bool write_all(struct member_log *log, struct tasks *tasks)
+{
+    log_store_begin(log->store);
+    for (struct log_task *task = tasks->first; task != NULL; task = task->next) {
+        task->run(task, log->store);
+    }
+    bool more = log_store_trim(log->store);
+    bool stored = log_store_commit(log->store);
+    pthread_mutex_lock(&log->mu);
+    if (!stored && !log->failing) {
+        LOG(LOG_ERROR, "log-not-written", LOG_STRING("error", log_store_failure(log->store)));
+    }
+    log->failing = !stored;
+    if (stored) {
+        for (struct log_task *task = take(tasks); task != NULL; task = take(tasks)) {
+            end_locked(log, task, true);
+        }
+    } else {
+        put_back_locked(log, tasks);
+    }
+    if (log->over.first != NULL) {
+        uv_async_send(&log->wake);
+    }
+    pthread_mutex_unlock(&log->mu);
+    log_store_tidy(log->store);
+    return more;
+}
+
+static void *write_on(void *argument)
+{
+    struct member_log *log = argument;
+    bool more = false;
+    for (;;) {
+        struct tasks tasks;
+        make_empty(&tasks);
+        pthread_mutex_lock(&log->mu);
+        if (log->failing && !log->stopping) {
+            rest_locked(log);
+        }
+        while (log->queue.first == NULL && !more && !log->stopping) {
+            pthread_cond_wait(&log->asked, &log->mu);
+        }
+        bool ends = log->queue.first == NULL && log->stopping;
+        for (struct log_task *task = take(&log->queue); task != NULL; task = take(&log->queue)) {
+            add(&tasks, task);
+        }
+        pthread_mutex_unlock(&log->mu);
+        if (ends) {
+            return NULL;
+        }
+        more = write_all(log, &tasks);
+    }
+}
+
+/* ---- asking ------------------------------------------------------------------------------------------------------- */
+
+static void queue_locked(struct member_log *log, struct log_task *task)
+{
+    add(&log->queue, task);
+    pthread_cond_signal(&log->asked);
+}
+
+void member_log_ask(struct member_log *log, struct log_task *task)
+{
+    pthread_mutex_lock(&log->mu);
+    task->awaited = task->given_up = false;
+    queue_locked(log, task);
+    pthread_mutex_unlock(&log->mu);
+}
+
+bool member_log_do(struct member_log *log, struct log_task *task)
+{
+    pthread_mutex_lock(&log->mu);
+    task->awaited = true;
+    task->over = task->given_up = false;
+    queue_locked(log, task);
+    while (!task->over) {
+        pthread_cond_wait(&log->ended, &log->mu);
+    }
+    pthread_mutex_unlock(&log->mu);
+    return task->stored;
+}
+
+void member_log_call(struct member_log *log, struct log_task *task)
+{
+    pthread_mutex_lock(&log->mu);
+    task->stored = false;
+    add(&log->over, task);
+    uv_async_send(&log->wake);
+    pthread_mutex_unlock(&log->mu);
+}
+
+void member_log_give_up(struct member_log *log, struct log_task *task)
+{
+    pthread_mutex_lock(&log->mu);
+    task->given_up = true;
+    if (log->failing) {
+        pthread_cond_signal(&log->asked);
+    }
+    pthread_mutex_unlock(&log->mu);
+}
+
+static void forget(struct log_task *task, struct log_store *store)
+{
+    log_store_forget(store, task->group);
+}
+
+bool member_log_forget(struct member_log *log, uint64_t group)
+{
+    struct log_task task = {.run = forget, .group = group};
+    return member_log_do(log, &task);
+}
+
+struct look {
+    struct log_task task;
+    bool begun;
+};
+
+static void look(struct log_task *task, struct log_store *store)
+{
+    struct arena arena = ARENA_EMPTY;
+    struct log_head head;
+    ((struct look *)task)->begun = log_store_head(store, task->group, &arena, &head);
+    arena_free(&arena);
+}
+
+bool member_log_begun(struct member_log *log, uint64_t group)
+{
+    struct look asked = {.task = {.run = look, .group = group}};
+    return member_log_do(log, &asked.task) && asked.begun;
+}
+
+size_t member_log_room(struct member_log *log)
+{
+    struct statvfs disk;
+    uint64_t now = uv_now(log->loop);
+    if (now - log->room_looked_ms >= ROOM_LOOK_MS) {
+        log->room_looked_ms = now;
+        uint64_t free = statvfs(log->dir, &disk) == 0 ? (uint64_t)disk.f_bavail * disk.f_frsize : 0;
+        free -= free < ROOM_BYTES_KEPT ? free : ROOM_BYTES_KEPT;
+        pthread_mutex_lock(&log->mu);
+        log->room = log->failing ? 0 : free < ROOM_BYTES_MAX ? (size_t)free : ROOM_BYTES_MAX;
+        pthread_mutex_unlock(&log->mu);
+    }
+    return log->room;
+}
+
+/* ---- life --------------------------------------------------------------------------------------------------------- */
+
+static void on_wake(uv_async_t *wake)
+{
+    struct member_log *log = wake->data;
+    struct tasks over;
+    make_empty(&over);
+    pthread_mutex_lock(&log->mu);
+    for (struct log_task *task = take(&log->over); task != NULL; task = take(&log->over)) {
+        add(&over, task);
+    }
+    pthread_mutex_unlock(&log->mu);
+    for (struct log_task *task = take(&over); task != NULL; task = take(&over)) {
+        task->done(task, task->stored);
+    }
+}
+
+static void on_wake_closed(uv_handle_t *handle)
+{
+    struct member_log *log = handle->data;
+    void (*closed)(void *) = log->closed;
+    void *context = log->closed_context;
+    log_store_close(log->store);
+    pthread_mutex_destroy(&log->mu);
+    pthread_cond_destroy(&log->asked);
+    pthread_cond_destroy(&log->ended);
+    free(log);
+    closed(context);
+}
+
+void member_log_close(struct member_log *log, void (*closed)(void *context), void *context)
+{
+    pthread_mutex_lock(&log->mu);
+    log->stopping = true;
+    pthread_cond_signal(&log->asked);
+    pthread_mutex_unlock(&log->mu);
+    pthread_join(log->thread, NULL);
+    log->closed = closed;
+    log->closed_context = context;
+    uv_close((uv_handle_t *)&log->wake, on_wake_closed);
+}
+
+/* Signals are for the thread that waits for them. */
+static bool start_thread(struct member_log *log)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int rc = pthread_create(&log->thread, NULL, write_on, log);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc == 0;
+}
+
+/* Releases before this one had a directory for each group's log. */
+static bool check_layout(const char *data_dir, char ret_why[256])
+{
+    char path[PATH_BYTES_MAX];
+    snprintf(path, sizeof path, "%.1279s/log-0", data_dir);
+    if (access(path, F_OK) == 0) {
+        snprintf(ret_why, 256,
+                 "%.120s is of an older version, which kept its logs apart: take this member out, "
+                 "and have it join again with an empty directory",
+                 data_dir);
+        return false;
+    }
+    return true;
+}
+
+bool member_log_open(struct uv_loop_s *loop, const char *data_dir, struct member_log **ret,
+                     char ret_why[256])
+{
+    char path[PATH_BYTES_MAX + 16], why[256];
+    struct member_log *log = calloc(1, sizeof *log);
+    snprintf(ret_why, 256, "out of memory");
+    if (log == NULL || !check_layout(data_dir, ret_why)) {
+        free(log);
+        return false;
+    }
+    snprintf(log->dir, sizeof log->dir, "%.1279s", data_dir);
+    snprintf(path, sizeof path, "%s/log.db", log->dir);
+    if (log_store_open(path, &log->store, why) != STATUS_OK) {
+        snprintf(ret_why, 256, "cannot open the log %.100s: %.130s", path, why);
+        free(log);
+        return false;
+    }
+    log->loop = loop;
+    log->wake.data = log;
+    log->room = ROOM_BYTES_MAX;
+    make_empty(&log->queue);
+    make_empty(&log->over);
+    pthread_mutex_init(&log->mu, NULL);
+    pthread_cond_init(&log->asked, NULL);
+    pthread_cond_init(&log->ended, NULL);
+    if (uv_async_init(loop, &log->wake, on_wake) != 0 || !start_thread(log)) {
+        snprintf(ret_why, 256, "cannot start the log's thread");
+        log_store_close(log->store); /* the process is about to end */
+        free(log);
+        return false;
+    }
+    *ret = log;
+    return true;
+}
