@@ -112,10 +112,7 @@ enum {
     /* the cluster: a group's replica */
     REPLICA_UNCOMMITTED_MAX = 32, /* conflicting logs go back an entry each round trip */
     REPLICA_ENTRY_BYTES_MAX = 2 * 1024 * 1024,
-    /* A segment is allocated before it is written, so that a full disk is met there and nowhere later: whatever is
-       written at once fits into one. Two or three lie ready for each group. */
-    REPLICA_SEGMENT_BYTES = REPLICA_ENTRY_BYTES_MAX + 256 * 1024,
-    REPLICA_MESSAGE_BYTES_MAX = REPLICA_SEGMENT_BYTES - 64 * 1024,
+    REPLICA_MESSAGE_BYTES_MAX = REPLICA_ENTRY_BYTES_MAX + 192 * 1024,
     REPLICA_PEER_BYTES_MAX =
         8 * 1024 * 1024,                  /* entries on their way to one member, in our memory */
     REPLICA_LOG_BYTES = 16 * 1024 * 1024, /* after as much, and after as many, the log is cut */

@@ -75,6 +75,38 @@ static bool make_tables(struct sql *sql)
                          "COMMIT");
 }
 
+static void undo(struct sql *sql)
+{
+    sql_clear_failure(sql);
+    if (sqlite3_get_autocommit(sql_handle(sql)) == 0) {
+        sql_run(sql, "ROLLBACK");
+    }
+    sql_clear_failure(sql);
+}
+
+static void write_back(struct log_store *store)
+{
+    store->wal_pages = 0; /* one that fails is tried again after as much has been written */
+    sqlite3_wal_checkpoint_v2(sql_handle(store->sql), NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+}
+
+/*
+ * Gives the WAL the length that it may come to, and the file as many free pages, so that terms, votes and what was
+ * promised can be stored on a disk that has become full. On one that is full already it has to do without.
+ */
+static void make_room(struct log_store *store)
+{
+    struct sql *sql = store->sql;
+    if (!sql_exec(sql, "BEGIN IMMEDIATE;"
+                       "CREATE TABLE IF NOT EXISTS ballast(data BLOB);"
+                       "INSERT INTO ballast VALUES(zeroblob(4718592));"
+                       "COMMIT;"
+                       "DROP TABLE ballast")) {
+        undo(sql);
+    }
+    write_back(store);
+}
+
 static bool prepare(struct log_store *store)
 {
     struct sql *sql = store->sql;
@@ -85,8 +117,12 @@ static bool prepare(struct log_store *store)
         sql_fail(sql, "it is not a log of this version of Ringhold");
     }
     (void)sql_exec(sql, "PRAGMA cache_size = -2048");
+    if (sql_failed(sql)) {
+        return false;
+    }
+    make_room(store);
     sqlite3_wal_hook(sql_handle(sql), on_wal, store);
-    return !sql_failed(sql);
+    return true;
 }
 
 enum status log_store_open(const char *path, struct log_store **ret, char ret_why[256])
@@ -137,11 +173,7 @@ bool log_store_commit(struct log_store *store)
         return true;
     }
     snprintf(store->failure, sizeof store->failure, "%s", sql_failure(store->sql));
-    sql_clear_failure(store->sql);
-    if (sqlite3_get_autocommit(sql_handle(store->sql)) == 0) {
-        sql_run(store->sql, "ROLLBACK");
-    }
-    sql_clear_failure(store->sql);
+    undo(store->sql);
     return false;
 }
 
@@ -153,9 +185,7 @@ const char *log_store_failure(const struct log_store *store)
 void log_store_tidy(struct log_store *store)
 {
     if (store->wal_pages >= WAL_PAGES_MAX) {
-        store->wal_pages = 0; /* one that fails is tried again after as much has been written */
-        sqlite3_wal_checkpoint_v2(sql_handle(store->sql), NULL, SQLITE_CHECKPOINT_PASSIVE, NULL,
-                                  NULL);
+        write_back(store);
     }
 }
 

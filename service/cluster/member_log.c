@@ -38,8 +38,8 @@ struct member_log {
     pthread_cond_t ended; /* of what is awaited */
     struct tasks queue;   /* guarded by mu */
     struct tasks over;    /* guarded by mu: to be told */
-    bool failing;         /* guarded by mu: the last transaction was not stored */
-    bool stopping;        /* guarded by mu */
+    bool failing;  /* guarded by mu, set by the writer: the last transaction was not stored */
+    bool stopping; /* guarded by mu */
 };
 
 /* ---- lists -------------------------------------------------------------------------------------------------------- */
@@ -69,6 +69,13 @@ static struct log_task *take(struct tasks *tasks)
     return task;
 }
 
+static void move(struct tasks *from, struct tasks *to)
+{
+    for (struct log_task *task = take(from); task != NULL; task = take(from)) {
+        add(to, task);
+    }
+}
+
 /* ---- the writer's thread ------------------------------------------------------------------------------------------- */
 
 static void end_locked(struct member_log *log, struct log_task *task, bool stored)
@@ -83,24 +90,25 @@ static void end_locked(struct member_log *log, struct log_task *task, bool store
     }
 }
 
-/* Nobody may wait for long for what is awaited; the rest is put back, before what has come since. */
-static void put_back_locked(struct member_log *log, struct tasks *tasks)
+/* Leaves what is awaited, for which nobody may wait long; the rest is put back, before what has come since. Whether there
+   was any. */
+static bool put_back_locked(struct member_log *log, struct tasks *tasks)
 {
-    struct tasks again;
+    struct tasks again, awaited;
     make_empty(&again);
+    make_empty(&awaited);
     for (struct log_task *task = take(tasks); task != NULL; task = take(tasks)) {
-        if (task->awaited || task->given_up) {
+        if (task->given_up) {
             end_locked(log, task, false);
         } else {
-            add(&again, task);
+            add(task->awaited ? &awaited : &again, task);
         }
     }
-    for (struct log_task *task = take(&log->queue); task != NULL; task = take(&log->queue)) {
-        add(&again, task);
-    }
-    for (struct log_task *task = take(&again); task != NULL; task = take(&again)) {
-        add(&log->queue, task);
-    }
+    bool any = again.first != NULL;
+    move(&log->queue, &again);
+    move(&again, &log->queue);
+    move(&awaited, tasks);
+    return any;
 }
 
 static void rest_locked(struct member_log *log)
@@ -113,26 +121,40 @@ static void rest_locked(struct member_log *log)
     pthread_cond_timedwait(&log->asked, &log->mu, &until);
 }
 
-/* One transaction. Returns whether entries are left to be deleted. */
-static bool write_all(struct member_log *log, struct tasks *tasks)
+/* One transaction. */
+static bool transact(struct member_log *log, const struct tasks *tasks, bool *ret_more)
 {
     log_store_begin(log->store);
     for (struct log_task *task = tasks->first; task != NULL; task = task->next) {
         task->run(task, log->store);
     }
-    bool more = log_store_trim(log->store);
-    bool stored = log_store_commit(log->store);
+    *ret_more = log_store_trim(log->store);
+    return log_store_commit(log->store);
+}
+
+/* What is awaited is small, and may still find the room that the rest does not. */
+static bool write_awaited(struct member_log *log, struct tasks *tasks)
+{
+    bool more;
     pthread_mutex_lock(&log->mu);
+    bool others = put_back_locked(log, tasks);
+    pthread_mutex_unlock(&log->mu);
+    return others && tasks->first != NULL && transact(log, tasks, &more);
+}
+
+/* Returns whether entries are left to be deleted. */
+static bool write_all(struct member_log *log, struct tasks *tasks)
+{
+    bool more;
+    bool stored = transact(log, tasks, &more);
     if (!stored && !log->failing) {
         LOG(LOG_ERROR, "log-not-written", LOG_STRING("error", log_store_failure(log->store)));
     }
+    bool rest = stored || write_awaited(log, tasks);
+    pthread_mutex_lock(&log->mu);
     log->failing = !stored;
-    if (stored) {
-        for (struct log_task *task = take(tasks); task != NULL; task = take(tasks)) {
-            end_locked(log, task, true);
-        }
-    } else {
-        put_back_locked(log, tasks);
+    for (struct log_task *task = take(tasks); task != NULL; task = take(tasks)) {
+        end_locked(log, task, rest);
     }
     if (log->over.first != NULL) {
         uv_async_send(&log->wake);
@@ -157,9 +179,7 @@ static void *write_on(void *argument)
             pthread_cond_wait(&log->asked, &log->mu);
         }
         bool ends = log->queue.first == NULL && log->stopping;
-        for (struct log_task *task = take(&log->queue); task != NULL; task = take(&log->queue)) {
-            add(&tasks, task);
-        }
+        move(&log->queue, &tasks);
         pthread_mutex_unlock(&log->mu);
         if (ends) {
             return NULL;
@@ -269,9 +289,7 @@ static void on_wake(uv_async_t *wake)
     struct tasks over;
     make_empty(&over);
     pthread_mutex_lock(&log->mu);
-    for (struct log_task *task = take(&log->over); task != NULL; task = take(&log->over)) {
-        add(&over, task);
-    }
+    move(&log->over, &over);
     pthread_mutex_unlock(&log->mu);
     for (struct log_task *task = take(&over); task != NULL; task = take(&over)) {
         task->done(task, task->stored);

@@ -9,9 +9,8 @@
 
 /*
  * How many of the entries go into this message. A follower notes a change of members at the index of the message's first
- * new entry, whichever place it has: so a change must be the first, and a message ends before one. A follower appends a
- * message's entries in one write, which must fit into a segment that is already allocated: so a message has at most
- * `bytes_max` of them, and at least one.
+ * new entry, whichever place it has: so a change must be the first, and a message ends before one. A message is
+ * in memory whole, on both sides: so it has at most `bytes_max` of them, and at least one.
  */
 unsigned guard_batch(const struct raft_append_entries *message, size_t bytes_max);
 

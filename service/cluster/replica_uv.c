@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <uv.h>
 
 struct uv_ground {
@@ -100,8 +101,12 @@ static raft_time io_time(struct raft_io *io)
 
 static int io_random(struct raft_io *io, int min, int max)
 {
+    unsigned drawn = 0; /* members must not draw the same lots */
     (void)io;
-    return min + rand() % (max - min);
+    if (getrandom(&drawn, sizeof drawn, 0) != (ssize_t)sizeof drawn) {
+        drawn = (unsigned)uv_hrtime();
+    }
+    return min + (int)(drawn % (unsigned)(max - min));
 }
 
 /* ---- opening ------------------------------------------------------------------------------------------------------ */
