@@ -140,7 +140,10 @@ static void back(struct spread *s, const struct spread_task *task, enum shard_pr
 void spread_take(struct spread *s, const struct spread_task *task, const struct result *result)
 {
     back(s, task, SHARD_ASKED);
-    s->touched |= status_is_ok(result->status) && task->command.kind != COMMAND_SHARD_READ;
+    bool nothing =
+        task->command.kind == COMMAND_SHARD_READ ||
+        (result->shape == SHAPE_MESSAGES && result->received.count == 0 && !result->replayed);
+    s->touched |= status_is_ok(result->status) && !nothing;
     s->replayed &= result->replayed;
     if (!s->over) {
         s->kind->take(s, result);

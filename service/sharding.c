@@ -39,6 +39,7 @@ struct sharding {
     struct queue_view plan;
     struct trip trips[SIDE_MAX];
     size_t count;    /* of the trips of this round */
+    int rounds;      /* that have begun */
     atomic_long out; /* that are not back, and one while they are sent out */
     struct command renewal;
     struct result renewed;
@@ -522,10 +523,22 @@ static enum spread_next gather_round(struct call *call)
     return sharding->count > 0 ? SPREAD_ASK : next;
 }
 
+/* A receive that has begun to look: what it takes from here on nobody would get. */
+static bool has_left(const struct call *call)
+{
+    return call->x.command.kind == COMMAND_MESSAGE_RECEIVE && call->sharding->rounds > 0 &&
+           call_hung_up(call);
+}
+
 static void run(struct call *call)
 {
     struct sharding *sharding = call->sharding;
     call->x.now = now_of(call);
+    if (has_left(call)) {
+        finish(call);
+        return;
+    }
+    sharding->rounds++;
     switch (gather_round(call)) {
     case SPREAD_ASK:
         if (!set_all_out(call)) {

@@ -76,7 +76,7 @@ static void run_seed(uint64_t seed, bool shown)
     files_install();
     nodes_make((int)chance_between(3, SIM_NODES_MAX));
     net_make(chance_of(60) ? 2 * MS : chance_between(2, 120) * MS);
-    ground_log_entries = (unsigned)chance_between(8, 80);
+    ground_log_entries = (unsigned)(chance_of(40) ? chance_between(6, 12) : chance_between(8, 80));
     oracle_begin();
     weather_begin();
     clients_begin((int)chance_between(2, 5));

@@ -82,11 +82,13 @@ mutant image-not-put-off $at/replica_io.c 's/if (install && (replica->cutting ||
 mutant transaction-in-parts db/dispatch.c 's/txn_undo(txn, &start);/txn_keep(txn);/'
 mutant lease-outlives-session db/session_row.c '/^static void/,/^}/s/^    leases_end_for_session(txn, row->id);/    (void)txn;/'
 
-# All but the first of these are what tests/cluster/test_guard.c finds each time.
-rare mutant seen-in-image $at/replica_log.c 's/p->index > replica->installed ? REPLICA_NOT_LEADER : REPLICA_UNKNOWN/REPLICA_NOT_LEADER/'
+# These take some hundred seeds.
+mutant seen-in-image $at/replica_log.c 's/p->index > replica->installed ? REPLICA_NOT_LEADER : REPLICA_UNKNOWN/REPLICA_NOT_LEADER/'
+mutant no-entry-of-its-own $at/replica.c 's/replica->confirmed_term == raft_current_term(&replica->raft)/true/'
+mutant stand-by-refuses $at/replica_guard.c '/^struct raft_server \*guard_standing_by/,/^}/s/return server;/return NULL;/'
+
+# tests/cluster/test_guard.c finds these each time.
 rare mutant commit-not-first $at/replica_guard.c 's/return uncommitted != 0 \&\&/return uncommitted == UINT64_MAX \&\&/'
-rare mutant no-entry-of-its-own $at/replica.c 's/replica->confirmed_term == raft_current_term(&replica->raft)/true/'
-rare mutant stand-by-refuses $at/replica_guard.c '/^struct raft_server \*guard_standing_by/,/^}/s/return server;/return NULL;/'
 rare mutant term-not-told $at/replica_guard.c 's/return refused \&\& .*/(void)refused; (void)voter; return answer->term;/'
 rare mutant late-pre-vote-heard $at/replica_guard.c '/^bool guard_is_late/,/^}/s/return answer->version > 1/return answer->version > 100/'
 rare mutant no-second-pre-vote $at/replica_guard.c '/^bool guard_begins_anew/,/^}/s/return candidate->state == RAFT_CANDIDATE/return candidate->state == UINT16_MAX/'

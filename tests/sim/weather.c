@@ -230,6 +230,32 @@ static void split(void)
     later(chance_between(50 * MS, 4 * SECOND), NOWHERE, mend_links, NULL);
 }
 
+static void fall_silent(void *context)
+{
+    int leader = (int)(intptr_t)context;
+    trace("nothing comes from %d any more", leader);
+    for (int i = 0; i < node_count; i++) {
+        net_cut(leader, i, true);
+    }
+}
+
+/* The leader hears nothing any more, and a moment later is not heard either: what it has sent until then others have, and
+   may commit without it. It comes back about when it gives up what it does not know the outcome of, and others may have
+   cut their logs meanwhile. */
+static void leave_behind(void)
+{
+    int leader = nodes_leader();
+    if (leader == NOWHERE) {
+        return;
+    }
+    trace("nothing comes to %d any more", leader);
+    for (int i = 0; i < node_count; i++) {
+        net_cut(i, leader, true);
+    }
+    later(chance_between(1 * MS, 100 * MS), NOWHERE, fall_silent, (void *)(intptr_t)leader);
+    later(chance_between(1200 * MS, 2800 * MS), NOWHERE, mend_links, NULL);
+}
+
 static void cut_pair(void)
 {
     int a = some_victim(), b = some_node();
@@ -334,7 +360,9 @@ static void befall(void *context)
         crash();
     } else if (luck < 30) {
         split();
-    } else if (luck < 38) {
+    } else if (luck < 34) {
+        leave_behind();
+    } else if (luck < 40) {
         cut_pair();
     } else if (luck < 50) {
         break_connections();

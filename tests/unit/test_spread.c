@@ -213,6 +213,22 @@ Test(spread, a_receive_goes_on_without_a_shard_that_has_no_leader)
     arena_free(&arena);
 }
 
+/* So that one that meets a sealed shard can still go to who knows why. */
+Test(spread, a_receive_that_got_nothing_has_done_nothing)
+{
+    know(1, 1, 0, 0);
+    struct spread *spread = ask("/v1/queues/q/receive", "{\"max\":2}", ROUTING_HASH, 1);
+    struct spread_task one, other;
+    struct message_view view = {.message = 1, .body = TEXT("1")};
+    next(spread, &one);
+    next(spread, &other);
+    spread_take(spread, &one, &(struct result){.shape = SHAPE_MESSAGES});
+    cr_expect(spread_untouched(spread));
+    spread_take(spread, &other, &(struct result){.shape = SHAPE_MESSAGES, .received = {&view, 1}});
+    cr_expect(!spread_untouched(spread));
+    arena_free(&arena);
+}
+
 Test(spread, what_was_not_carried_out_is_asked_for_again_and_the_rest_is_not)
 {
     know(1, 1, 1, 1);
