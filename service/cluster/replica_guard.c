@@ -17,6 +17,12 @@ unsigned guard_batch(const struct raft_append_entries *message, size_t bytes_max
     return n;
 }
 
+bool guard_store_first(const struct raft *leader, const struct raft_append_entries *message)
+{
+    return message->n_entries > 0 && message->entries[0].type == RAFT_CHANGE &&
+           message->prev_log_index + 1 > leader->last_stored;
+}
+
 static bool has_change(const struct raft_append_entries *message)
 {
     for (unsigned i = 0; i < message->n_entries; i++) {

@@ -15,6 +15,13 @@
 unsigned guard_batch(const struct raft_append_entries *message, size_t bytes_max);
 
 /*
+ * Whether the message has to wait until what it begins with, a change of members, is on the leader's own disk. Of two voters
+ * one of which is demoted by it, the other would lead alone; had it crashed without the entry, which came to the demoted
+ * one, neither could be elected: the one lacks the entry, the other does not vote by it.
+ */
+bool guard_store_first(const struct raft *leader, const struct raft_append_entries *message);
+
+/*
  * Whether the follower has to be told first what is committed before it gets this message. It keeps one change of
  * members that is not committed, and forgets that one, committed or not, for a newer: rolled back, it would then return
  * to a membership from before both.

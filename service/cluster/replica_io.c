@@ -74,7 +74,7 @@ static int send_entries(struct raft_io *io, struct raft_io_send *request,
         bytes += entries->entries[i].buf.len;
     }
     struct sent *sent = malloc(sizeof *sent);
-    if (sent == NULL || queued == NULL ||
+    if (sent == NULL || queued == NULL || guard_store_first(&replica->raft, entries) ||
         (*queued > 0 && *queued + bytes > REPLICA_PEER_BYTES_MAX)) {
         free(sent);
         entries->n_entries = 0; /* a sign of life, no more; the engine finds out what is missing */

@@ -170,6 +170,29 @@ Test(guard, in_parts_a_change_is_noted_where_it_is)
     close_follower(&follower);
 }
 
+static bool waits_for_disk(const char *kinds, raft_index prev, raft_index stored)
+{
+    struct raft leader = {.last_stored = stored};
+    struct raft_append_entries message = {.prev_log_index = prev,
+                                          .n_entries = (unsigned)strlen(kinds),
+                                          .entries = make_entries(kinds, 1)};
+    bool waits = guard_store_first(&leader, &message);
+    raft_free(message.entries[0].batch);
+    raft_free(message.entries);
+    return waits;
+}
+
+Test(guard, a_change_waits_for_the_leaders_own_disk)
+{
+    struct raft leader = {.last_stored = 3};
+    struct raft_append_entries sign = {.prev_log_index = 4};
+    cr_assert(waits_for_disk("4", 4, 4));
+    cr_assert(waits_for_disk("4c", 4, 3));
+    cr_assert(!waits_for_disk("4", 4, 5));
+    cr_assert(!waits_for_disk("c", 4, 4));
+    cr_assert(!guard_store_first(&leader, &sign));
+}
+
 Test(guard, alone_the_engine_forgets_a_committed_change_for_a_newer)
 {
     struct follower follower;

@@ -89,6 +89,7 @@ mutant stand-by-refuses $at/replica_guard.c '/^struct raft_server \*guard_standi
 
 # tests/cluster/test_guard.c finds these each time.
 rare mutant commit-not-first $at/replica_guard.c 's/return uncommitted != 0 \&\&/return uncommitted == UINT64_MAX \&\&/'
+rare mutant change-not-stored $at/replica_guard.c '/^bool guard_store_first/,/^}/s/> leader->last_stored/> UINT64_MAX - 1/'
 rare mutant term-not-told $at/replica_guard.c 's/return refused \&\& .*/(void)refused; (void)voter; return answer->term;/'
 rare mutant late-pre-vote-heard $at/replica_guard.c '/^bool guard_is_late/,/^}/s/return answer->version > 1/return answer->version > 100/'
 rare mutant no-second-pre-vote $at/replica_guard.c '/^bool guard_begins_anew/,/^}/s/return candidate->state == RAFT_CANDIDATE/return candidate->state == UINT16_MAX/'
