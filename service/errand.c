@@ -77,6 +77,7 @@ static bool fill(struct errand *errand, struct errand_terms terms)
                                        .header_count = count,
                                        .body = body,
                                        .deadline_us = clock_monotonic_us() + terms.ms_max * 1000,
+                                       .partition = errand->partition,
                                        .arena = arena,
                                        .done = on_answer};
     return text_given(body) && !arena->exhausted;

@@ -233,6 +233,7 @@ static void send_it(struct call *call)
                                            .header_count = gather_fields(call, forwarding->fields),
                                            .body = x->request.body,
                                            .deadline_us = clock_monotonic_us() + answer_ms * 1000,
+                                           .partition = x->partition,
                                            .arena = &call->arena,
                                            .done = on_answer};
     if (call->arena.exhausted) {

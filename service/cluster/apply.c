@@ -143,7 +143,8 @@ static const char *apply_to_member(struct table *table, const struct step *step)
         return "The cluster has no such member.";
     }
     struct member *member = &table->members[at];
-    if (member->changed > step->epoch) {
+    /* Somebody wants it to leave, whatever it is by now; the others are conclusions from what it was. */
+    if (step->kind != STEP_LEAVE && member->changed > step->epoch) {
         return "The member has changed since the step was made.";
     }
     if (step->kind == STEP_DROP) {

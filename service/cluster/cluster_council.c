@@ -63,6 +63,7 @@ static void note_farewell(struct cluster *cluster, const struct step *step)
 struct proposed {
     struct cluster *cluster;
     struct control *control; /* who asked, and waits; NULL: placement did */
+    uint64_t joins;          /* the member that asks to be let in; 0: none does */
 };
 
 static void answer(struct control *control, const struct answer *with)
@@ -103,11 +104,25 @@ static void answer_elsewhere(struct cluster *cluster, struct control *control)
                                            : text_of(cluster->table.members[place].facts.peer)});
 }
 
+static bool is_member(struct cluster *cluster, uint64_t member)
+{
+    struct arena arena = ARENA_EMPTY;
+    struct table *table = arena_alloc(&arena, sizeof *table);
+    bool found =
+        table != NULL && board_copy(cluster->board, table) && table_find(table, member) >= 0;
+    arena_free(&arena);
+    return found;
+}
+
 static void on_proposed(void *context, enum replica_outcome outcome)
 {
     struct proposed *proposed = context;
     struct cluster *cluster = proposed->cluster;
     const char *refusal = outcome == REPLICA_COMMITTED ? board_refusal(cluster->board) : NULL;
+    if (refusal != NULL && proposed->joins != 0 && is_member(cluster, proposed->joins)) {
+        refusal =
+            NULL; /* it has asked twice, as its first answer was lost, and is let in by the first */
+    }
     if (proposed->control == NULL) {
         cluster->proposing = false;
     } else if (outcome != REPLICA_COMMITTED) {
@@ -122,14 +137,15 @@ static void on_proposed(void *context, enum replica_outcome outcome)
 }
 
 /* False: it could not be proposed, and the control is still to be answered. */
-static bool propose(struct cluster *cluster, struct control *control, struct text entry)
+static bool propose(struct cluster *cluster, struct control *control, struct text entry,
+                    uint64_t joins)
 {
     struct proposed *proposed = malloc(sizeof *proposed);
     if (proposed == NULL || !text_given(entry) || cluster->council == NULL) {
         free(proposed);
         return false;
     }
-    *proposed = (struct proposed){cluster, control};
+    *proposed = (struct proposed){cluster, control, joins};
     bool pending =
         replica_propose(cluster->council, entry, proposed, on_proposed) == REPLICA_PENDING;
     if (!pending) {
@@ -141,7 +157,8 @@ static bool propose(struct cluster *cluster, struct control *control, struct tex
 static bool propose_step(struct cluster *cluster, struct control *control, const struct step *step)
 {
     struct arena arena = ARENA_EMPTY;
-    bool pending = propose(cluster, control, board_step(step, &arena));
+    bool pending = propose(cluster, control, board_step(step, &arena),
+                           step->kind == STEP_JOIN ? step->member : 0);
     arena_free(&arena);
     return pending;
 }
@@ -334,7 +351,7 @@ static void found(struct cluster *cluster)
     if (table != NULL) {
         table_found(cluster->uuid, (unsigned)cluster->config.partitions,
                     (unsigned)cluster->config.replicas, cluster->node, &cluster->facts, table);
-        cluster->proposing = propose(cluster, NULL, board_founding(table, &arena));
+        cluster->proposing = propose(cluster, NULL, board_founding(table, &arena), 0);
     }
     arena_free(&arena);
 }

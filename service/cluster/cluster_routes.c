@@ -1,3 +1,4 @@
+#include "service/clock.h"
 #include "service/cluster/cluster_state.h"
 
 #include <stdlib.h>
@@ -9,15 +10,20 @@ struct routes {
     uint64_t table_leader; /* of group 0; 0: unknown */
     /* As heard: from our replicas, or from who was wrongly asked; 0: unknown. */
     uint64_t leaders[PARTITIONS_MAX];
+    int64_t electing_us
+        [PARTITIONS_MAX]; /* as long as one is unknown to our replica, it is elected until then */
 };
 
 /* Who leads the partition, by the best that is known here: our own replica, what was heard, what the table prefers, or
-   anybody who votes and is up, and knows it. */
+   anybody who votes and is up, and knows it. 0: nobody, for our replica knows that one is being elected. */
 static uint64_t leader_of(const struct routes *routes, int64_t partition)
 {
     const struct table *table = &routes->table;
     uint64_t heard = routes->leaders[partition];
-    return heard != 0 ? heard : steering_guess(table, &table->partitions[partition]);
+    if (heard != 0 || clock_monotonic_us() < routes->electing_us[partition]) {
+        return heard;
+    }
+    return steering_guess(table, &table->partitions[partition]);
 }
 
 void routes_publish(struct cluster *cluster)
@@ -51,9 +57,42 @@ void routes_led(struct cluster *cluster, int64_t partition, uint64_t leader)
     pthread_mutex_unlock(&cluster->mu);
 }
 
+/* Another leads: what is asked of the one before it will not be answered, unless soon. */
+static void forsake_former(struct cluster *cluster, struct seat *seat, int64_t partition)
+{
+    int place = table_find(&cluster->table, seat->former);
+    if (place >= 0) {
+        proxy_forsake(cluster->proxy, cluster->table.members[place].facts.url, partition,
+                      seat->deposed_us);
+    }
+    seat->former = 0;
+}
+
+static void follow(struct cluster *cluster, struct seat *seat, int64_t partition, int64_t now_us)
+{
+    uint64_t leader = hosted_leader(seat->hosted);
+    bool another = leader != 0 && leader != seat->leader;
+    if (seat->former != 0 &&
+        (another || now_us >= seat->deposed_us + (int64_t)CLUSTER_FORSAKE_MS * 1000)) {
+        forsake_former(cluster, seat, partition);
+    }
+    if (another) {
+        seat->former = seat->leader != cluster->node ? seat->leader : 0;
+        seat->deposed_us = now_us;
+        seat->leader = leader;
+    }
+}
+
 /* What our own replicas know; once in each turn. */
 void routes_follow(struct cluster *cluster)
 {
+    int64_t now_us = clock_monotonic_us();
+    for (unsigned i = 0; i < cluster->table.partition_count; i++) {
+        struct seat *seat = &cluster->seats[i];
+        if (seat->hosted != NULL && !seat->closing) {
+            follow(cluster, seat, i, now_us);
+        }
+    }
     pthread_mutex_lock(&cluster->mu);
     struct routes *routes = cluster->routes;
     if (routes != NULL) {
@@ -63,6 +102,9 @@ void routes_follow(struct cluster *cluster)
         const struct seat *seat = &cluster->seats[i];
         if (seat->hosted != NULL && !seat->closing) {
             routes->leaders[i] = hosted_leader(seat->hosted);
+            if (routes->leaders[i] != 0) {
+                routes->electing_us[i] = now_us + (int64_t)CLUSTER_ELECTING_MS * 1000;
+            }
         }
     }
     pthread_mutex_unlock(&cluster->mu);

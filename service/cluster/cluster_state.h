@@ -40,6 +40,10 @@ enum {
     CLUSTER_HAND_OVER_MS = 5000, /* after who should lead did not come to: it may be gone */
     CLUSTER_LED_MS = 1000, /* who has begun to lead does so at least so long: it was given the lead
                               for a reason that the table may not know yet */
+    CLUSTER_ELECTING_MS =
+        3000, /* for so long an election is waited for; then it may be that we alone hear of none */
+    CLUSTER_FORSAKE_MS =
+        500, /* who is there, and leads no more, has said so of whatever it was asked by then */
     CLUSTER_TOKEN_DIGITS = 64,
     WATCHES_HELD_MAX =
         2 * MEMBERS_MAX /* a member that has come back asks before its old ask is gone */
@@ -55,6 +59,9 @@ struct seat {
     int64_t reopen_us;    /* it had to stop, and is opened again then */
     bool changing;        /* a change of its membership is under way */
     int64_t hand_over_us; /* not before then */
+    uint64_t leader;      /* the last that was known here; 0: none ever was */
+    uint64_t former;      /* the one before it, for whose answers clients still wait; 0: none */
+    int64_t deposed_us;   /* when that was noticed */
 };
 
 /* What group 0's leader last heard of a member. */

@@ -102,7 +102,8 @@ static inline bool step_has_partition(enum step_kind kind)
 /*
  * Makes the table the next one, epoch one greater, and returns NULL; or returns a sentence that says why the step does
  * not fit, the table unchanged. A step is refused also when the member or partition it is about has changed since the
- * epoch it was made for: whoever made it had not seen that. So a step that was submitted twice takes effect once.
+ * epoch it was made for: whoever made it had not seen that (but for a step to leave, which is somebody's wish and no
+ * conclusion). So a step that was submitted twice takes effect once.
  */
 const char *placement_apply(struct table *table, const struct step *step);
 

@@ -48,6 +48,7 @@ static void wake_locked(struct proxy *proxy)
 
 void proxy_submit(struct proxy *proxy, struct forward *forward)
 {
+    forward->submitted_us = clock_monotonic_us();
     forward->transfer = NULL;
     forward->next = NULL;
     forward->in_flight = true;
@@ -266,6 +267,21 @@ static void on_work(struct uvloop_task *task)
         if (forward->transfer !=
             NULL) { /* else it is among the next arrivals, and begin will see */
             finish(proxy, forward, FORWARD_CANCELLED, "cancelled");
+        }
+    }
+}
+
+void proxy_forsake(struct proxy *proxy, const char *base, int64_t partition, int64_t before_us)
+{
+    for (size_t i = 0; i < proxy->lane_count; i++) {
+        struct transfer *transfer = lane_any(proxy->lanes[i]);
+        while (transfer != NULL) {
+            struct forward *forward = transfer_forward(transfer);
+            transfer = transfer_after(transfer);
+            if (forward->partition == partition && forward->submitted_us < before_us &&
+                strcmp(forward->base, base) == 0) {
+                finish(proxy, forward, FORWARD_UNKNOWN, "another instance leads by now");
+            }
         }
     }
 }

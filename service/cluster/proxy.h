@@ -36,6 +36,7 @@ struct forward {
     size_t header_count;
     struct text body;
     int64_t deadline_us; /* by clock_monotonic_us */
+    int64_t partition;   /* whose leader is meant, for proxy_forsake */
     struct arena *arena; /* for the answer, and for what it takes to send the request */
     /* Called once, on the loop's thread; the forward is its maker's again. */
     void (*done)(struct forward *forward);
@@ -46,6 +47,7 @@ struct forward {
     const char *failure;        /* otherwise: what happened, of static storage */
 
     /* the proxy's own */
+    int64_t submitted_us;
     struct lane *lane;         /* the loop's thread alone */
     struct transfer *transfer; /* the loop's thread alone */
     struct forward *next;      /* guarded by the proxy's mu: the next arrival */
@@ -75,6 +77,10 @@ void proxy_submit(struct proxy *proxy, struct forward *forward);
    with CANCELLED, unless the outcome was there before. Does nothing to a forward that is done. Any thread; the forward
    must not be freed meanwhile. */
 void proxy_cancel(struct proxy *proxy, struct forward *forward);
+
+/* Nobody should wait for `base` as leader of the partition any longer: what was submitted to it as such before that time
+   (clock_monotonic_us), and has no answer, is UNKNOWN. The loop's thread. */
+void proxy_forsake(struct proxy *proxy, const char *base, int64_t partition, int64_t before_us);
 
 /* Forwards that are submitted and not done. Any thread. */
 size_t proxy_in_flight(struct proxy *proxy);

@@ -353,6 +353,11 @@ struct forward *transfer_forward(struct transfer *transfer)
     return transfer->forward;
 }
 
+struct transfer *transfer_after(const struct transfer *transfer)
+{
+    return transfer->next;
+}
+
 static struct transfer_result judge(struct transfer *transfer, CURLcode code)
 {
     struct forward *forward = transfer->forward;

@@ -35,6 +35,8 @@ void transfer_spares_free(struct transfer_spares *spares);
 /* Whether bytes of this handle's request may have gone out. */
 bool transfer_has_sent(CURL *easy);
 struct forward *transfer_forward(struct transfer *transfer);
+/* The next of its list; NULL at the end. */
+struct transfer *transfer_after(const struct transfer *transfer);
 
 struct transfer_result {
     struct forward *forward;

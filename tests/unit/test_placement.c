@@ -110,6 +110,17 @@ Test(placement, every_state_of_a_member_takes_the_steps_of_its_table_and_no_othe
     }
 }
 
+Test(placement, a_step_is_of_what_the_member_was_but_for_one_to_leave)
+{
+    struct world *w = world_with(MEMBER_ACTIVE);
+    struct step change = step_now(w, STEP_CHANGE, 0, 2), leave = step_now(w, STEP_LEAVE, 0, 2);
+    world_apply(w, STEP_DOWN, 0, 2);
+    cr_expect_not_null(try_step(w, change));
+    cr_expect_null(try_step(w, leave));
+    cr_expect_eq(w->table.members[1].state, MEMBER_LEAVING);
+    world_free(w);
+}
+
 Test(placement, what_a_member_says_of_itself_is_taken_over)
 {
     struct world *w = world_with(MEMBER_ACTIVE);

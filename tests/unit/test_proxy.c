@@ -595,6 +595,56 @@ Test(proxy, cancels_what_is_under_way_when_it_stops)
     set_up();
 }
 
+/* ---- forsaking ---------------------------------------------------------------------------------------------------- */
+
+struct forsaking {
+    struct uvloop_task task;
+    const char *base;
+    int64_t partition, before_us;
+    atomic_bool over;
+};
+
+static void run_forsaking(struct uvloop_task *task)
+{
+    struct forsaking *forsaking = (struct forsaking *)task;
+    proxy_forsake(stage.proxy, forsaking->base, forsaking->partition, forsaking->before_us);
+    atomic_store(&forsaking->over, true);
+}
+
+static void forsake(const char *base, int64_t partition, int64_t before_us)
+{
+    struct forsaking forsaking = {{.run = run_forsaking}, base, partition, before_us, false};
+    cr_assert(uvloop_post(stage.loop, &forsaking.task));
+    while (!atomic_load(&forsaking.over)) {
+        usleep(100);
+    }
+}
+
+Test(proxy, gives_up_on_who_was_asked_as_leader_before_another_led)
+{
+    MEET(.after = PEER_STALLS);
+    const char *base = peer_base(stage.peer);
+    struct call *first = make_call("POST", "/"), *other = make_call("POST", "/");
+    first->forward.partition = 3;
+    other->forward.partition = 4;
+    submit(first);
+    submit(other);
+    cr_assert(peer_await_requests(stage.peer, 2));
+    int64_t now_us = clock_monotonic_us() + 1;
+    forsake(base, 3, first->forward.submitted_us); /* it was asked since then */
+    forsake("http://127.0.0.1:1", 3, now_us);
+    forsake(base, 5, now_us);
+    cr_expect_eq(proxy_in_flight(stage.proxy), 2);
+    forsake(base, 3, now_us);
+    expect(first, FORWARD_UNKNOWN);
+    cr_expect_eq(proxy_in_flight(stage.proxy), 1);
+    cr_expect(peer_await_hang_ups(stage.peer, 1));
+    proxy_cancel(stage.proxy, &other->forward);
+    expect(other, FORWARD_CANCELLED);
+    drop(first);
+    drop(other);
+}
+
 /* ---- bounds ------------------------------------------------------------------------------------------------------- */
 
 /* Of `calls` that all stay unanswered, how many are not sent. */
