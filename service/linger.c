@@ -41,19 +41,27 @@ static bool ended(int socket)
     return got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR);
 }
 
+/* ThreadSanitizer does not see F_DUPFD_CLOEXEC make a descriptor, and would take its uses for those of another that had its
+   number before. This process starts no program that could inherit it in between. (tests/process/tsan.supp names this.) */
+static int duplicate(int socket)
+{
+    int fd = dup(socket);
+    if (fd >= 0) {
+        (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+    }
+    return fd;
+}
+
 void linger_add(struct linger_set *linger, int socket, int64_t now_us)
 {
     if (ended(socket)) {
         return;
     }
-    /* ThreadSanitizer does not see F_DUPFD_CLOEXEC make a descriptor, and would take its uses for those of another that
-       had its number before. This process starts no program that could inherit it in between. */
-    int fd = dup(socket);
+    int fd = duplicate(socket);
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data.fd = fd};
     if (fd < 0) {
         return;
     }
-    (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
     if (shutdown(fd, SHUT_WR) != 0 || epoll_ctl(linger->epoll, EPOLL_CTL_ADD, fd, &event) != 0) {
         close(fd);
         return;
