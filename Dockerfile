@@ -14,7 +14,7 @@ RUN make build && strip build/ringhold
 FROM debian:trixie-slim
 RUN apt-get update -qq \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        libcurl3t64-gnutls libgnutls30t64 liblz4-1 libnettle8t64 libsqlite3-0 libuv1t64 libxxhash0 \
+        libcurl3t64-gnutls libgnutls30t64 libnettle8t64 libsqlite3-0 libuv1t64 libxxhash0 \
         libzstd1 \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 7480 --user-group --no-create-home --shell /usr/sbin/nologin ringhold \

@@ -18,7 +18,7 @@ WRAP     := -Wl,--wrap=MHD_create_response_from_buffer \
             -Wl,--wrap=MHD_create_response_from_buffer_static -Wl,--wrap=sendmsg \
             -Wl,--wrap=MHD_parse_arguments_ -Wl,--wrap=MHD_strx_to_uint64_n_
 # libraft is linked statically too: the version that was tested is the one that runs.
-LIBS     := -l:libmicrohttpd.a -lgnutls -lsqlite3 -lxxhash -lzstd -lnettle -l:libraft.a -luv -llz4 -lcurl -lm
+LIBS     := -l:libmicrohttpd.a -lgnutls -lsqlite3 -lxxhash -lzstd -lnettle -l:libraft.a -luv -lcurl -lm
 LDFLAGS  := -pthread $(WRAP) $(SANITIZE)
 
 DB       := $(wildcard db/*.c)

@@ -119,9 +119,9 @@ static void on_proposed(void *context, enum replica_outcome outcome)
     struct proposed *proposed = context;
     struct cluster *cluster = proposed->cluster;
     const char *refusal = outcome == REPLICA_COMMITTED ? board_refusal(cluster->board) : NULL;
+    /* A member that asks to join again after its answer was lost has joined. */
     if (refusal != NULL && proposed->joins != 0 && is_member(cluster, proposed->joins)) {
-        refusal =
-            NULL; /* it has asked twice, as its first answer was lost, and is let in by the first */
+        refusal = NULL;
     }
     if (proposed->control == NULL) {
         cluster->proposing = false;
@@ -163,20 +163,12 @@ static bool propose_step(struct cluster *cluster, struct control *control, const
     return pending;
 }
 
-/* A member that asks to join again after its answer was lost has joined. */
-static bool has_joined(const struct cluster *cluster, const struct step *step)
-{
-    return step->kind == STEP_JOIN && table_find(&cluster->table, step->member) >= 0;
-}
-
 static void take_step(struct cluster *cluster, struct control *control, struct step step)
 {
     step.epoch = cluster->table.epoch;
     note_farewell(cluster, &step);
     if (!council_status(cluster).ready || cluster->table.epoch == 0) {
         answer_elsewhere(cluster, control);
-    } else if (has_joined(cluster, &step)) {
-        answer_stepped(cluster, control);
     } else if (!propose_step(cluster, control, &step)) {
         answer_elsewhere(cluster, control);
     }

@@ -10,8 +10,8 @@ struct routes {
     uint64_t table_leader; /* of group 0; 0: unknown */
     /* As heard: from our replicas, or from who was wrongly asked; 0: unknown. */
     uint64_t leaders[PARTITIONS_MAX];
-    int64_t electing_us
-        [PARTITIONS_MAX]; /* as long as one is unknown to our replica, it is elected until then */
+    /* Until then a leader that our replica does not know is being elected. */
+    int64_t electing_us[PARTITIONS_MAX];
 };
 
 /* Who leads the partition, by the best that is known here: our own replica, what was heard, what the table prefers, or

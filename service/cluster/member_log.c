@@ -80,12 +80,11 @@ static void move(struct tasks *from, struct tasks *to)
 
 static void end_locked(struct member_log *log, struct log_task *task, bool stored)
 {
+    task->stored = stored;
     if (task->awaited) {
-        task->stored = stored;
         task->over = true;
         pthread_cond_broadcast(&log->ended);
     } else {
-        task->stored = stored;
         add(&log->over, task);
     }
 }

@@ -24,8 +24,8 @@ struct recovery {
     struct table table;
 
     struct uvloop *loop;
-    struct transport *transport;
-    struct member_log *log; /* which nobody reaches */
+    struct transport *transport; /* which nobody reaches */
+    struct member_log *log;
     struct uvloop_closer closer;
     sem_t over;   /* what is waited for is done */
     bool waiting; /* of two that come between our thread and the loop's, the first counts */

@@ -154,7 +154,7 @@ static void ground_gone(struct replica *replica)
 static void engine_closed(struct raft *raft)
 {
     struct replica *replica = raft->data;
-    replica->ground->calls->close(replica->ground, &replica->io, ground_gone, replica);
+    replica->ground->calls->close(replica->ground, ground_gone, replica);
 }
 
 /* The engine knows nothing of works that are under way for it; it would be gone when they come back. */
@@ -245,7 +245,7 @@ static bool init_engine(struct replica *replica, const struct replica_config *co
         snprintf(ret_why, 256, "cannot use the log of group %" PRIu64 ": %s", config->group,
                  raft_strerror(rc));
         replica->closed = nothing;
-        ground->calls->close(ground, &replica->io, ground_gone, replica);
+        ground->calls->close(ground, ground_gone, replica);
     }
     return rc == 0;
 }

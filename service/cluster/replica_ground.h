@@ -34,8 +34,8 @@ struct replica_ground_calls {
     bool (*unsent)(struct replica_ground *ground, uint64_t node, size_t *ret);
     /* Ends one that is open, once the engine has closed `io` or was never started on it. The replica is turned no longer;
        later, when the ground is gone, `gone` is called with it. */
-    void (*close)(struct replica_ground *ground, struct raft_io *io,
-                  void (*gone)(struct replica *replica), struct replica *replica);
+    void (*close)(struct replica_ground *ground, void (*gone)(struct replica *replica),
+                  struct replica *replica);
 };
 
 struct replica_ground {

@@ -239,11 +239,10 @@ static void on_handle_closed(uv_handle_t *handle)
     gone(replica);
 }
 
-static void close_ground(struct replica_ground *base, struct raft_io *io,
-                         void (*gone)(struct replica *replica), struct replica *replica)
+static void close_ground(struct replica_ground *base, void (*gone)(struct replica *replica),
+                         struct replica *replica)
 {
     struct uv_ground *ground = ours(base);
-    (void)io;
     transport_leave(ground->joined);
     ground->replica = replica;
     ground->gone = gone;

@@ -303,11 +303,10 @@ static void on_gone(void *context)
     ground->gone(ground->replica);
 }
 
-static void close_ground(struct replica_ground *base, struct raft_io *io,
-                         void (*gone)(struct replica *replica), struct replica *replica)
+static void close_ground(struct replica_ground *base, void (*gone)(struct replica *replica),
+                         struct replica *replica)
 {
     struct ground *ground = ours(base);
-    (void)io;
     ground->closed = true;
     ground->replica = replica;
     ground->gone = gone;
