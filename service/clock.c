@@ -1,7 +1,5 @@
 #include "service/clock.h"
 
-#include <time.h>
-
 static int64_t read_us(clockid_t id)
 {
     struct timespec now;
@@ -12,6 +10,21 @@ static int64_t read_us(clockid_t id)
 int64_t clock_monotonic_us(void)
 {
     return read_us(CLOCK_MONOTONIC);
+}
+
+void clock_cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
+struct timespec clock_monotonic_in(int64_t ms)
+{
+    int64_t at_us = clock_monotonic_us() + ms * 1000;
+    return (struct timespec){.tv_sec = at_us / 1000000, .tv_nsec = at_us % 1000000 * 1000};
 }
 
 void clock_start(struct clock *clock, int64_t wall_ms, int64_t lease_ms)

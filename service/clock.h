@@ -7,7 +7,9 @@
 
 #include "db/command.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
 struct clock {
     _Atomic int64_t wall_ms;         /* the latest wall time given out */
@@ -20,5 +22,9 @@ struct stamp clock_now(struct clock *clock);
 
 /* The monotonic clock, for measuring. */
 int64_t clock_monotonic_us(void);
+
+/* A condition whose pthread_cond_timedwait goes by the monotonic clock, and a time to wait until: in so many ms. */
+void clock_cond_init(pthread_cond_t *cond);
+struct timespec clock_monotonic_in(int64_t ms);
 
 #endif

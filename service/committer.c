@@ -7,7 +7,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum {
     WAL_PAGES_MAX = 16384,  /* a longer WAL is moved into the database between two batches */
@@ -112,12 +111,6 @@ static void run_batch(struct committer *committer, struct job *jobs, size_t coun
 
 /* ---- the thread --------------------------------------------------------------------------------------------------- */
 
-static struct timespec monotonic_at(int64_t from_now_ms)
-{
-    int64_t at_us = clock_monotonic_us() + from_now_ms * 1000;
-    return (struct timespec){.tv_sec = at_us / 1000000, .tv_nsec = at_us % 1000000 * 1000};
-}
-
 /* How long until the next TICK is due; negative: there is none. */
 static int64_t until_tick_ms(const struct committer *committer, struct stamp now)
 {
@@ -136,7 +129,7 @@ static int64_t until_tick_ms(const struct committer *committer, struct stamp now
 static void wait_locked(struct committer *committer)
 {
     int64_t wait_ms = until_tick_ms(committer, clock_now(committer->clock));
-    struct timespec until = monotonic_at(wait_ms);
+    struct timespec until = clock_monotonic_in(wait_ms);
     int rc = 0;
     while (committer->queue.first == NULL && !committer->stopping && rc != ETIMEDOUT &&
            wait_ms != 0) {
@@ -180,7 +173,6 @@ enum status committer_start(struct machine *machine, struct clock *clock,
                             struct committer_hooks hooks, struct committer **ret)
 {
     struct committer *committer = calloc(1, sizeof *committer);
-    pthread_condattr_t monotonic;
     if (committer == NULL) {
         return STATUS_OUT_OF_MEMORY;
     }
@@ -191,10 +183,7 @@ enum status committer_start(struct machine *machine, struct clock *clock,
     committer->counters = machine_counters(machine);
     atomic_init(&committer->storage_ok, true);
     pthread_mutex_init(&committer->mu, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&committer->work, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    clock_cond_init(&committer->work);
     if (pthread_create(&committer->thread, NULL, run, committer) != 0) {
         free_committer(committer);
         return STATUS_OUT_OF_MEMORY;

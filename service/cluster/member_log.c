@@ -1,6 +1,7 @@
 #include "service/cluster/member_log.h"
 
 #include "db/limits.h"
+#include "service/clock.h"
 #include "service/log.h"
 
 #include <pthread.h>
@@ -8,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
-#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -112,11 +112,7 @@ static bool put_back_locked(struct member_log *log, struct tasks *tasks)
 
 static void rest_locked(struct member_log *log)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += (long)REPLICA_DISK_RETRY_MS * 1000000;
-    until.tv_sec += until.tv_nsec / 1000000000;
-    until.tv_nsec %= 1000000000;
+    struct timespec until = clock_monotonic_in(REPLICA_DISK_RETRY_MS);
     pthread_cond_timedwait(&log->asked, &log->mu, &until);
 }
 
@@ -369,7 +365,7 @@ bool member_log_open(struct uv_loop_s *loop, const char *data_dir, struct member
     make_empty(&log->queue);
     make_empty(&log->over);
     pthread_mutex_init(&log->mu, NULL);
-    pthread_cond_init(&log->asked, NULL);
+    clock_cond_init(&log->asked);
     pthread_cond_init(&log->ended, NULL);
     if (uv_async_init(loop, &log->wake, on_wake) != 0 || !start_thread(log)) {
         snprintf(ret_why, 256, "cannot start the log's thread");
