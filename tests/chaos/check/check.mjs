@@ -2,7 +2,7 @@
 import { byKey, show } from './history.mjs';
 import { checkHolds } from './holds.mjs';
 import { linearizable } from './linear.mjs';
-import { lockModel } from './lock_model.mjs';
+import { inTwoMoments, lockModel } from './lock_model.mjs';
 import { checkQueue } from './queues.mjs';
 import { sessionModel } from './session_model.mjs';
 import { checkStale } from './stale.mjs';
@@ -23,7 +23,7 @@ export function checkAll(ops) {
   for (const [key, some] of byKey(ops)) {
     if (key.startsWith('session ')) {
       wrong.push(...checkOrder(key, some.filter(({ f }) => f !== 'stale'), sessionModel), ...checkStale(key, some));
-    } else if (key.startsWith('lock ')) wrong.push(...checkHolds(key, some), ...checkOrder(key, some, lockModel));
+    } else if (key.startsWith('lock ')) wrong.push(...checkHolds(key, some), ...checkOrder(key, inTwoMoments(some), lockModel));
     else if (key.startsWith('queue ')) wrong.push(...checkQueue(key, some));
     else throw new Error(`what is ${key}?`);
   }

@@ -123,6 +123,17 @@ test('a lease that has ended is not granted again', () => {
   wrong([a, released, lock('a', 'acquire', [21, 30], { status: 201, fence: 2 })], /not linearizable/);
 });
 
+test('one that waited may have been granted, and have run out before its answer came', () => {
+  const over = lock('a', 'acquire', [0, 200], { status: 410 }, { wait: 20 });
+  const sees = (times) => lock('b', 'acquire', times, { status: 409, holder: { lease: 'a', fence: 1 } });
+  const next = (times) => lock('c', 'acquire', times, { status: 201, fence: 2 });
+  right([over, sees([50, 60])]);
+  right([over, sees([50, 60]), next([150, 160])]);
+  wrong([over, next([50, 60]), sees([70, 80])], /not linearizable/);
+  wrong([over, sees([210, 220])], /not linearizable/);
+  wrong([{ ...over, input: { ...over.input, wait: 0 } }, sees([50, 60])], /not linearizable/);
+});
+
 const sent = (id, times, output = { ids: ['1'] }, group) => queue('p', 'send', { messages: [{ id, group }] }, times, output);
 const got = (client, id, times, fence, of = '1') =>
   queue(client, 'receive', { lease_ms: 50 }, times, { messages: [{ id, of, receipt: `r${fence}`, fence }] });

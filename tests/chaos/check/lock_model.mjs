@@ -47,7 +47,9 @@ function acquire(state, op) {
   // Of one who waited in vain it says nothing of now: when the time was over the lock was another's, or another's turn.
   if (status === 409 && op.input.wait > 0) return state.holder === lease ? null : state;
   if (status === 409) return holder !== null && state.holder === holder.lease ? byFence(state, holder.fence) : null;
-  return status === 410 ? gone(state, op) : null;
+  if (status !== 410) return null;
+  const over = gone(state, op);
+  return over && !howEnded(over, lease) ? { ...over, ended: { ...over.ended, [lease]: 'over' } } : over;
 }
 
 // The answer says that the lease is no longer, or never was.
@@ -79,6 +81,14 @@ function silent(state, op) {
 }
 
 const answered = { acquire, renew, release };
+
+// An answer of 410 to one that waited tells of two moments: who stands in line with a member that falls silent stands there
+// again with the next, may be granted there, and has run out when the silent one is back and answers. So beside the
+// operation that found its lease over there may have been one that acquired it, before.
+export function inTwoMoments(ops) {
+  const grantedBefore = ({ f, input, output }) => f === 'acquire' && input.wait > 0 && output?.status === 410;
+  return ops.flatMap((op) => (grantedBefore(op) ? [op, { ...op, ret: Infinity, outcome: 'unknown', output: null }] : [op]));
+}
 
 export const lockModel = {
   initial: { ...none, fence: 0, ended: {} },
