@@ -27,6 +27,9 @@ struct member_log {
     char dir[PATH_BYTES_MAX];
     uv_loop_t *loop;
     uv_async_t wake;
+    uv_prepare_t turn_over; /* before the loop waits: what it has asked for is one transaction */
+    bool asked_some;        /* in this turn */
+    int handles;
     pthread_t thread;
     uint64_t room_looked_ms;
     size_t room;
@@ -195,8 +198,20 @@ void member_log_ask(struct member_log *log, struct log_task *task)
 {
     pthread_mutex_lock(&log->mu);
     task->awaited = task->given_up = false;
-    queue_locked(log, task);
+    add(&log->queue, task);
     pthread_mutex_unlock(&log->mu);
+    log->asked_some = true;
+}
+
+static void on_turn_over(uv_prepare_t *turn_over)
+{
+    struct member_log *log = turn_over->data;
+    if (log->asked_some) {
+        log->asked_some = false;
+        pthread_mutex_lock(&log->mu);
+        pthread_cond_signal(&log->asked);
+        pthread_mutex_unlock(&log->mu);
+    }
 }
 
 bool member_log_do(struct member_log *log, struct log_task *task)
@@ -291,9 +306,12 @@ static void on_wake(uv_async_t *wake)
     }
 }
 
-static void on_wake_closed(uv_handle_t *handle)
+static void on_handle_closed(uv_handle_t *handle)
 {
     struct member_log *log = handle->data;
+    if (--log->handles > 0) {
+        return;
+    }
     void (*closed)(void *) = log->closed;
     void *context = log->closed_context;
     log_store_close(log->store);
@@ -313,7 +331,9 @@ void member_log_close(struct member_log *log, void (*closed)(void *context), voi
     pthread_join(log->thread, NULL);
     log->closed = closed;
     log->closed_context = context;
-    uv_close((uv_handle_t *)&log->wake, on_wake_closed);
+    log->handles = 2;
+    uv_close((uv_handle_t *)&log->wake, on_handle_closed);
+    uv_close((uv_handle_t *)&log->turn_over, on_handle_closed);
 }
 
 /* Signals are for the thread that waits for them. */
@@ -367,6 +387,9 @@ bool member_log_open(struct uv_loop_s *loop, const char *data_dir, struct member
     pthread_mutex_init(&log->mu, NULL);
     clock_cond_init(&log->asked);
     pthread_cond_init(&log->ended, NULL);
+    log->turn_over.data = log;
+    uv_prepare_init(loop, &log->turn_over);
+    uv_prepare_start(&log->turn_over, on_turn_over);
     if (uv_async_init(loop, &log->wake, on_wake) != 0 || !start_thread(log)) {
         snprintf(ret_why, 256, "cannot start the log's thread");
         log_store_close(log->store); /* the process is about to end */

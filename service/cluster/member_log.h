@@ -1,6 +1,7 @@
 /*
- * The one log of a member, for all its groups (db/log_store.h), and the thread that writes it. All that is asked for
- * while a transaction is being synced makes the next one, in the order in which it was asked.
+ * The one log of a member, for all its groups (db/log_store.h), and the thread that writes it. What is asked for in one
+ * turn of the loop is written in one transaction, with all that was asked for while the last one was being synced, in the
+ * order in which it was asked.
  *
  *     loop: member_log_ask ─► queue ─► writer: begin, run × n, commit ─► loop: done × n       one wake-up for all of them
  *
