@@ -68,7 +68,7 @@ struct config {
     char node[CONFIG_NODE_BYTES]; /* a valid name (API.md §1) */
     int64_t max_connections;
     int64_t max_parked;
-    int64_t http_threads; /* 0: one a core */
+    int64_t http_threads; /* 0: one a core, in a cluster one less */
     int64_t drain_ms; /* how long a stopping process goes on serving after /readyz began to fail */
     int64_t warm_bytes; /* how much of the database is read before /readyz says ready */
     char config_file[CONFIG_PATH_BYTES]; /* empty: none */

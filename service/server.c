@@ -197,15 +197,16 @@ static void raise_file_limit(void)
     }
 }
 
-static int http_loops(const struct config *config)
-{
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    return config->http_threads > 0 ? (int)config->http_threads : cores > 0 ? (int)cores : 1;
-}
-
 static bool clustered(const struct config *config)
 {
     return config->cluster.peer.ip[0] != '\0';
+}
+
+/* A member's own loop has one core to do. */
+static int http_loops(const struct config *config)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN) - (clustered(config) ? 1 : 0);
+    return config->http_threads > 0 ? (int)config->http_threads : cores > 0 ? (int)cores : 1;
 }
 
 static bool start_cluster(struct server *server, char why[DATADIR_WHY_BYTES])
