@@ -120,6 +120,9 @@ enum {
     REPLICA_MEMBERS_MAX = 64,
     REPLICA_ELECTION_MS = 400,
     REPLICA_HEARTBEAT_MS = 80,
+    REPLICA_SETTLE_MS =
+        50, /* who follows stores what it has applied no more often, and hardly later */
+    REPLICA_SETTLE_ENTRIES = 64,
     REPLICA_LOST_MS = 100, /* a leader whose process seems to have ended was silent for so long, */
     REPLICA_LAST_WORDS_MS = 20, /* but for what it had said before */
     REPLICA_UNKNOWN_MS =

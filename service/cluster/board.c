@@ -160,9 +160,10 @@ static bool apply_locked(struct board *board, struct text entry, uint64_t index,
 }
 
 static bool on_apply(void *context, struct text entry, uint64_t index, uint64_t term,
-                     void *proposal)
+                     void *proposal, bool later)
 {
     struct board *board = context;
+    (void)later;
     (void)proposal;
     pthread_mutex_lock(&board->mu);
     bool stored = apply_locked(board, entry, index, term);
@@ -229,7 +230,12 @@ static bool on_install(void *context, struct text image)
 
 struct replica_machine board_machine(struct board *board)
 {
-    return (struct replica_machine){board, on_apply, on_applied, on_sync, on_image, on_install};
+    return (struct replica_machine){.context = board,
+                                    .apply = on_apply,
+                                    .applied = on_applied,
+                                    .sync = on_sync,
+                                    .image = on_image,
+                                    .install = on_install};
 }
 
 /* ---- the rest ----------------------------------------------------------------------------------------------------- */

@@ -321,6 +321,9 @@ static void on_timer_closed(uv_handle_t *handle)
     struct hosted *hosted = handle->data;
     void (*closed)(void *context) = hosted->closed;
     void *context = hosted->closed_context;
+    if (hosted->open) {
+        machine_abandon(hosted->place.machine); /* of a replica that failed */
+    }
     arena_free(&hosted->applying);
     pthread_mutex_destroy(&hosted->mu);
     free(hosted);

@@ -49,41 +49,60 @@ static void tell_as_follower(struct hosted *hosted, struct events *events)
     hosted->hooks.batch_done(hosted->hooks.context, events);
 }
 
+static bool store(struct hosted *hosted, struct batch *proposal)
+{
+    struct machine *machine = hosted->place.machine;
+    struct events events = {NULL, 0, 0};
+    bool stored = machine_commit(machine, &events) == STATUS_OK;
+    atomic_store(&hosted->storage_ok, stored);
+    hosted->open = false;
+    if (!stored) {
+        LOG(LOG_ERROR, "entries-not-stored", LOG_INT("partition", hosted->place.partition),
+            LOG_STRING("error", machine_failure(machine)));
+    } else {
+        hosted_note_state(hosted);
+        if (proposal != NULL) {
+            proposal->events = events;
+        } else {
+            tell_as_follower(hosted, &events);
+        }
+    }
+    arena_clear(&hosted->applying);
+    return stored;
+}
+
+static void give_up(struct hosted *hosted, uint64_t index)
+{
+    LOG(LOG_ERROR, "entry-not-understood", LOG_INT("partition", hosted->place.partition),
+        LOG_INT("index", (int64_t)index));
+    machine_abandon(hosted->place.machine);
+    hosted->open = false;
+    arena_clear(&hosted->applying);
+}
+
 static bool on_apply(void *context, struct text entry, uint64_t index, uint64_t term,
-                     void *proposal)
+                     void *proposal, bool later)
 {
     struct hosted *hosted = context;
     struct machine *machine = hosted->place.machine;
     struct arena *arena = proposal != NULL ? &((struct batch *)proposal)->arena : &hosted->applying;
-    struct events events = {NULL, 0, 0};
-    machine_begin(machine, arena);
+    if (!hosted->open) {
+        machine_begin(machine, arena);
+        hosted->open = true;
+    }
     machine_note_entry(machine, (int64_t)index, (int64_t)term);
-    bool understood = true;
     if (proposal != NULL) {
         apply_own(machine, proposal);
-    } else {
-        understood = apply_others(machine, entry, arena);
+    } else if (!apply_others(machine, entry, arena)) {
+        give_up(hosted, index);
+        return false;
     }
-    enum status status = understood ? machine_commit(machine, &events) : STATUS_INTERNAL;
-    if (!understood) {
-        machine_abandon(machine);
-    }
-    bool stored = status == STATUS_OK;
-    atomic_store(&hosted->storage_ok, stored);
-    if (stored) {
-        hosted_note_state(hosted);
-        if (proposal != NULL) {
-            ((struct batch *)proposal)->events = events;
-        } else {
-            tell_as_follower(hosted, &events);
-        }
-    } else {
-        LOG(LOG_ERROR, "entry-not-applied", LOG_INT("partition", hosted->place.partition),
-            LOG_INT("index", (int64_t)index),
-            LOG_STRING("error", understood ? machine_failure(machine) : "not an entry of ours"));
-    }
-    arena_clear(&hosted->applying);
-    return stored;
+    return later || store(hosted, proposal);
+}
+
+static bool on_settle(void *context)
+{
+    return store(context, NULL);
 }
 
 static void on_applied(void *context, uint64_t *ret_index, uint64_t *ret_term)
@@ -147,5 +166,6 @@ static bool on_install(void *context, struct text image)
 
 struct replica_machine hosted_machine(struct hosted *hosted)
 {
-    return (struct replica_machine){hosted, on_apply, on_applied, on_sync, on_image, on_install};
+    return (struct replica_machine){hosted,  on_apply, on_settle, on_applied,
+                                    on_sync, on_image, on_install};
 }

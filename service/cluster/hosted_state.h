@@ -34,7 +34,8 @@ struct hosted {
     struct uvloop_task task; /* looks at the queue */
     bool under_way;          /* a batch is */
     int64_t confirming_us;   /* since when it leads, without knowing yet what is committed */
-    struct arena applying;   /* of an entry that came from elsewhere */
+    bool open;               /* entries are applied that are not stored yet */
+    struct arena applying;   /* of entries that came from elsewhere, until they are stored */
     bool closing;
     void (*closed)(void *context);
     void *closed_context;

@@ -123,6 +123,7 @@ void replica_turn(struct replica *replica)
         return;
     }
     if (!replica->failed && !replica->closing) {
+        replica_settle_turn(replica); /* before anybody is told that it is ready to lead */
         confirm_leadership(replica);
         replica_io_turn(replica);
         replica_lost_turn(replica);
@@ -171,6 +172,9 @@ void replica_close(struct replica *replica, void (*closed)(void *context), void 
     replica->closing = true;
     replica->closed = closed;
     replica->closed_context = context;
+    if (!replica->failed) {
+        replica_settle(replica);
+    }
     replica_work_ended(replica);
 }
 

@@ -30,6 +30,11 @@ struct uv_loop_s;
 /*
  * The state machine. It knows by itself, in the same transaction as its state, up to which entry it has applied, so that
  * nothing is applied twice whatever the log says.
+ *
+ * Who follows has nobody to answer, and applies several entries in one transaction:
+ *
+ *     leader     apply (stores) ─► done
+ *     follower   apply (later) × n ─► settle (stores), within about REPLICA_SETTLE_MS
  */
 struct replica_machine {
     void *context;
@@ -37,14 +42,19 @@ struct replica_machine {
      * Carries out one committed entry, on the loop's thread. Entries come in the order of `index`, not every index
      * comes (some entries are the engine's own), and none that is already applied. Index and term are to be stored with
      * what the entry changes. `proposal` is what replica_propose was given when the entry was proposed here and its
-     * proposer still waits, so that results can be put where they are wanted; else NULL.
-     * False: it could not be stored, and nothing of it is. The replica then stops (replica_hooks.stopped); opened again
-     * it gets the entry again.
+     * proposer still waits, so that results can be put where they are wanted; else NULL. `later`: it may be stored
+     * together with those that follow it, up to `settle`.
+     * False: it could not be stored, and nothing of it is, nor of those before it since the last that was stored. The
+     * replica then stops (replica_hooks.stopped); opened again it gets the entries again.
      */
-    bool (*apply)(void *context, struct text entry, uint64_t index, uint64_t term, void *proposal);
-    /* The last entry that is applied, 0 and 0 when there is none. Loop's thread. */
+    bool (*apply)(void *context, struct text entry, uint64_t index, uint64_t term, void *proposal,
+                  bool later);
+    /* Stores what was applied since the last that was; false as of apply. Loop's thread. NULL: nothing is ever stored
+       later. */
+    bool (*settle)(void *context);
+    /* The last entry that is stored, 0 and 0 when there is none. Loop's thread. */
     void (*applied)(void *context, uint64_t *ret_index, uint64_t *ret_term);
-    /* Makes durable all that was applied before the call. On a thread of its own, beside apply. */
+    /* Makes durable all that was stored before the call. On a thread of its own, beside apply. */
     bool (*sync)(void *context);
     /*
      * The whole state, as of some moment during the call, in memory of malloc that is the caller's. On a thread of its

@@ -72,6 +72,10 @@ int replica_snapshot(struct raft_fsm *fsm, struct raft_buffer *bufs[], unsigned 
         replica_now(replica) < replica->cut_not_before || !guard_members_known(&replica->raft)) {
         return RAFT_BUSY; /* the engine asks again */
     }
+    replica_settle(replica); /* the engine cuts by what it has applied */
+    if (replica->failed) {
+        return RAFT_BUSY;
+    }
     struct raft_buffer *buffer = raft_malloc(sizeof *buffer);
     struct raft_buffer mark = make_mark(replica);
     if (buffer == NULL || mark.base == NULL) {
@@ -170,6 +174,7 @@ static bool begin_put(struct replica *replica, struct image_put *put)
 {
     put->work.run = put_work;
     put->work.over = put_worked;
+    replica_settle(replica); /* an image takes the place of what is stored */
     if (!replica->ground->calls->queue(replica->ground, &put->work)) {
         return false;
     }

@@ -74,6 +74,59 @@ static struct proposal *proposed_at(const struct replica *replica, uint64_t inde
     return NULL;
 }
 
+void replica_settle(struct replica *replica)
+{
+    if (replica->unsettled == 0) {
+        return;
+    }
+    replica->unsettled = 0;
+    replica->unsettled_bytes = 0;
+    replica->settled_at = replica_now(replica);
+    if (!replica->machine.settle(replica->machine.context)) {
+        replica_fail(replica, "what was applied up to entry %" PRIu64 " could not be stored",
+                     (uint64_t)raft_last_applied(&replica->raft));
+    }
+}
+
+static bool follows(const struct replica *replica)
+{
+    return raft_state((struct raft *)&replica->raft) == RAFT_FOLLOWER;
+}
+
+/* After a quiet time the first entry is stored at once, and with each that follows soon there are more. */
+static bool is_to_settle(const struct replica *replica)
+{
+    return !follows(replica) || replica_now(replica) - replica->settled_at >= REPLICA_SETTLE_MS ||
+           replica->unsettled >= REPLICA_SETTLE_ENTRIES ||
+           replica->unsettled_bytes >= REPLICA_ENTRY_BYTES_MAX;
+}
+
+void replica_settle_turn(struct replica *replica)
+{
+    if (is_to_settle(replica)) {
+        replica_settle(replica);
+    }
+}
+
+/* Hands it to the machine. What somebody waits for, and what a leader applies, is stored at once. */
+static bool carry_out(struct replica *replica, struct text body, uint64_t index, uint64_t term,
+                      void *proposal)
+{
+    const struct replica_machine *machine = &replica->machine;
+    if (machine->settle == NULL || !follows(replica) || proposal != NULL) {
+        replica_settle(replica); /* apart: what it changes is told by itself */
+        return !replica->failed &&
+               machine->apply(machine->context, body, index, term, proposal, false);
+    }
+    if (!machine->apply(machine->context, body, index, term, proposal, true)) {
+        return false;
+    }
+    replica->unsettled++;
+    replica->unsettled_bytes += body.len;
+    replica_settle_turn(replica);
+    return !replica->failed;
+}
+
 static bool apply_entry(struct replica *replica, struct text body, uint64_t index, uint64_t term)
 {
     const struct replica_machine *machine = &replica->machine;
@@ -93,7 +146,8 @@ static bool apply_entry(struct replica *replica, struct text body, uint64_t inde
         }
         return true;
     }
-    if (!machine->apply(machine->context, body, index, term, own != NULL ? own->context : NULL)) {
+    if (!carry_out(replica, body, index, term, own != NULL ? own->context : NULL)) {
+        replica->unsettled = 0; /* nothing of it is left */
         replica_fail(replica, "entry %" PRIu64 " could not be applied", index);
         return false;
     }

@@ -106,6 +106,11 @@ struct replica {
     struct proposal *first, **last;
     int open;
 
+    /* what was applied and is not stored yet (replica_machine.settle) */
+    unsigned unsettled;
+    size_t unsettled_bytes;
+    uint64_t settled_at;
+
     /* members */
     enum change_step step;
     enum replica_change change;
@@ -171,6 +176,10 @@ void replica_work_ended(struct replica *replica);
 void replica_log_init(struct replica *replica);
 /* Submits what waits and may go, and tells outcomes. Part of the turn. */
 void replica_log_turn(struct replica *replica);
+/* Stores what was applied. A failure fails the replica. */
+void replica_settle(struct replica *replica);
+/* The same when it has waited for long enough, or this replica follows no longer. Part of the turn. */
+void replica_settle_turn(struct replica *replica);
 /* Whether nothing of ours is in flight: all that is in the log is committed and applied. */
 bool replica_quiet(const struct replica *replica);
 /* Gives every proposal its last outcome. */

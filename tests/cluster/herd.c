@@ -25,14 +25,16 @@ uint32_t ledger_sum(const char *entry)
 }
 
 static bool ledger_apply(void *context, struct text entry, uint64_t index, uint64_t term,
-                         void *proposal)
+                         void *proposal, bool later)
 {
     struct ledger *ledger = context;
-    (void)proposal;
+    cr_assert(proposal == NULL || !later, "somebody waits for it");
+    pthread_mutex_lock(&ledger->mu);
     if (ledger->refuse) {
+        ledger->live = ledger->stored;
+        pthread_mutex_unlock(&ledger->mu);
         return false;
     }
-    pthread_mutex_lock(&ledger->mu);
     struct ledger_state *state = &ledger->live;
     cr_assert_gt(index, state->index, "applied twice, or out of order");
     cr_assert_geq(term, state->term);
@@ -40,16 +42,35 @@ static bool ledger_apply(void *context, struct text entry, uint64_t index, uint6
     state->sums[state->count++] = sum_of(entry);
     state->index = index;
     state->term = term;
+    if (!later) {
+        ledger->stored = *state;
+        ledger->stores++;
+    }
     pthread_mutex_unlock(&ledger->mu);
     return true;
+}
+
+static bool ledger_settle(void *context)
+{
+    struct ledger *ledger = context;
+    pthread_mutex_lock(&ledger->mu);
+    bool stored = !ledger->refuse;
+    if (stored) {
+        ledger->stored = ledger->live;
+        ledger->stores++;
+    } else {
+        ledger->live = ledger->stored;
+    }
+    pthread_mutex_unlock(&ledger->mu);
+    return stored;
 }
 
 static void ledger_applied(void *context, uint64_t *ret_index, uint64_t *ret_term)
 {
     struct ledger *ledger = context;
     pthread_mutex_lock(&ledger->mu);
-    *ret_index = ledger->live.index;
-    *ret_term = ledger->live.term;
+    *ret_index = ledger->stored.index;
+    *ret_term = ledger->stored.term;
     pthread_mutex_unlock(&ledger->mu);
 }
 
@@ -60,7 +81,7 @@ static bool ledger_sync(void *context)
         sem_wait(ledger->sync_waits);
     }
     pthread_mutex_lock(&ledger->mu);
-    ledger->durable = ledger->live;
+    ledger->durable = ledger->stored;
     ledger->syncs++;
     pthread_mutex_unlock(&ledger->mu);
     return true;
@@ -72,10 +93,10 @@ static bool ledger_image(void *context, void **ret_bytes, size_t *ret_count)
     if (ledger->refuse_image) {
         return false;
     }
-    *ret_bytes = malloc(sizeof ledger->live);
-    *ret_count = sizeof ledger->live;
+    *ret_bytes = malloc(sizeof ledger->stored);
+    *ret_count = sizeof ledger->stored;
     pthread_mutex_lock(&ledger->mu);
-    memcpy(*ret_bytes, &ledger->live, sizeof ledger->live);
+    memcpy(*ret_bytes, &ledger->stored, sizeof ledger->stored);
     ledger->images++;
     pthread_mutex_unlock(&ledger->mu);
     return true;
@@ -87,10 +108,11 @@ static bool ledger_install(void *context, struct text image)
     const struct ledger_state *state = (const void *)image.at;
     cr_assert_eq(image.len, sizeof *state);
     pthread_mutex_lock(&ledger->mu);
-    if (state->index > ledger->live.index) {
-        ledger->live = *state;
+    cr_assert_eq(ledger->live.index, ledger->stored.index, "an image over what is not stored");
+    if (state->index > ledger->stored.index) {
+        ledger->live = ledger->stored = *state;
     }
-    ledger->durable = ledger->live;
+    ledger->durable = ledger->stored;
     ledger->installs++;
     pthread_mutex_unlock(&ledger->mu);
     return true;
@@ -98,7 +120,7 @@ static bool ledger_install(void *context, struct text image)
 
 struct replica_machine ledger_machine(struct ledger *ledger)
 {
-    return (struct replica_machine){ledger,      ledger_apply, ledger_applied,
+    return (struct replica_machine){ledger,      ledger_apply, ledger_settle, ledger_applied,
                                     ledger_sync, ledger_image, ledger_install};
 }
 
@@ -234,7 +256,7 @@ void herd_kill(struct herd *herd, int node)
         if (at->replica[g] != NULL) {
             herd_close_replica(herd, node, g);
         }
-        at->ledger[g]->live = at->ledger[g]->durable;
+        at->ledger[g]->live = at->ledger[g]->stored = at->ledger[g]->durable;
     }
     stage_transport_close(&herd->stage, at->transport);
     close_log(herd, node); /* which what is still closing of a replica may need until here */

@@ -23,11 +23,11 @@ struct ledger_state {
 
 struct ledger {
     pthread_mutex_t mu;
-    struct ledger_state live, durable; /* guarded by mu */
-    bool refuse;                       /* to apply: a disk that is full */
+    struct ledger_state live, stored, durable; /* guarded by mu: applied, and how far for good */
+    bool refuse;                               /* to apply: a disk that is full */
     bool refuse_image;
     sem_t *sync_waits; /* sync waits here first; NULL: it does not */
-    int syncs, images, installs;
+    int stores, syncs, images, installs;
 };
 
 struct herd_node {

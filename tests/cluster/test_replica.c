@@ -154,6 +154,15 @@ struct outcomes {
     int most;
 };
 
+struct moved {
+    bool told, moved;
+};
+
+static void note_moved(void *context, bool moved)
+{
+    *(struct moved *)context = (struct moved){true, moved};
+}
+
 static void count_outcome(void *proposal, enum replica_outcome outcome)
 {
     struct outcomes *outcomes = proposal;
@@ -455,7 +464,8 @@ Test(replica, a_state_that_is_older_than_its_log_is_refused)
     herd_commit_many(&herd, 0, "entry", 60);
     AWAIT(&herd.stage, herd.node[0].ledger[0]->syncs > 0);
     herd_close_replica(&herd, 0, 0);
-    herd.node[0].ledger[0]->live = (struct ledger_state){.count = 0};
+    herd.node[0].ledger[0]->live = herd.node[0].ledger[0]->stored =
+        (struct ledger_state){.count = 0};
     cr_assert(!herd_open_replica(&herd, 0, 0, why));
     cr_assert_not_null(strstr(why, "not the state that belongs to this log"), "%s", why);
     herd.node[0].replica[0] = NULL;
@@ -469,6 +479,7 @@ Test(replica, a_state_of_another_history_is_refused)
     herd_commit_many(&herd, 0, "entry", 5);
     herd_close_replica(&herd, 0, 0);
     herd.node[0].ledger[0]->live.term += 7;
+    herd.node[0].ledger[0]->stored.term += 7;
     char why[256] = "";
     cr_assert(!herd_open_replica(&herd, 0, 0, why) || true);
     AWAIT(&herd.stage, why[0] != '\0' || herd.node[0].stopped[0][0] != '\0');
@@ -477,6 +488,70 @@ Test(replica, a_state_of_another_history_is_refused)
     if (why[0] != '\0') {
         herd.node[0].replica[0] = NULL;
     }
+    herd_close(&herd);
+}
+
+/* ---- storing later ------------------------------------------------------------------------------------------------ */
+
+static bool all_stored(const struct ledger *ledger, uint32_t count)
+{
+    return ledger->live.count == count && ledger->stored.count == count;
+}
+
+Test(replica, who_follows_stores_several_entries_at_once)
+{
+    struct herd herd;
+    herd_open(&herd, 3, 3, 1);
+    int leader = herd_await_leader(&herd, 0);
+    herd_commit_many(&herd, 0, "entry", 200);
+    for (int i = 0; i < 3; i++) {
+        struct ledger *ledger = herd.node[i].ledger[0];
+        AWAIT(&herd.stage, all_stored(ledger, 200));
+        if (i == leader) {
+            cr_expect_eq(ledger->stores, 200, "%d", ledger->stores);
+        } else {
+            cr_expect_lt(ledger->stores, 100, "%d", ledger->stores);
+        }
+    }
+    herd_close(&herd);
+}
+
+Test(replica, who_begins_to_lead_has_stored_what_it_applied)
+{
+    struct herd herd;
+    herd_open(&herd, 3, 3, 1);
+    for (int i = 0; i < 5; i++) {
+        struct moved moved = {false, false};
+        int leader = herd_await_leader(&herd, 0), next = (leader + 1) % 3;
+        herd_commit_many(&herd, 0, "entry", 40);
+        cr_assert(
+            replica_transfer(herd.node[leader].replica[0], herd.node[next].id, note_moved, &moved));
+        AWAIT(&herd.stage, moved.moved && herd_leader(&herd, 0) == next);
+        const struct ledger *ledger = herd.node[next].ledger[0];
+        cr_assert_eq(ledger->stored.count, ledger->live.count);
+        cr_assert_eq(ledger->stored.count, (uint32_t)(i + 1) * 40);
+    }
+    herd_close(&herd);
+}
+
+Test(replica, what_cannot_be_stored_later_stops_the_replica_and_is_applied_again)
+{
+    struct herd herd;
+    char why[256] = "";
+    herd_open(&herd, 3, 3, 1);
+    int follower = (herd_await_leader(&herd, 0) + 1) % 3;
+    struct ledger *ledger = herd.node[follower].ledger[0];
+    herd_commit_many(&herd, 0, "entry", 40);
+    AWAIT(&herd.stage, ledger->live.count == 40);
+    ledger->refuse = true;
+    herd_commit_many(&herd, 0, "more", 10);
+    AWAIT(&herd.stage, herd.node[follower].stopped[0][0] != '\0');
+    herd_close_replica(&herd, follower, 0);
+    ledger->refuse = false;
+    cr_assert(herd_open_replica(&herd, follower, 0, why), "%s", why);
+    herd_commit(&herd, 0, "after");
+    herd_await_agreement(&herd, 0);
+    cr_assert(all_stored(ledger, 51));
     herd_close(&herd);
 }
 
@@ -595,15 +670,6 @@ Test(replica, one_step_at_a_time_and_proposals_wait_for_it)
     AWAIT(&herd.stage, first >= 0 && outcomes.told[REPLICA_COMMITTED] == 20);
     cr_assert_eq(first, REPLICA_CHANGED);
     herd_close(&herd);
-}
-
-struct moved {
-    bool told, moved;
-};
-
-static void note_moved(void *context, bool moved)
-{
-    *(struct moved *)context = (struct moved){true, moved};
 }
 
 Test(replica, leadership_is_handed_over_and_what_was_on_its_way_arrives)

@@ -74,11 +74,12 @@ static void open_state(struct group *group)
     }
 }
 
-static bool apply(void *context, struct text entry, uint64_t index, uint64_t term, void *proposal)
+static bool apply(void *context, struct text entry, uint64_t index, uint64_t term, void *proposal,
+                  bool later)
 {
     struct group *group = context;
     char line[LINE_BYTES];
-    (void)proposal;
+    (void)proposal, (void)later;
     int bytes = snprintf(line, sizeof line, "%" PRIu64 " %" PRIu64 " %.*s\n", index, term,
                          (int)entry.len, entry.at);
     if (write(group->fd, line, (size_t)bytes) != bytes) {
@@ -231,7 +232,12 @@ static void open_group(int id, const char *dir, const uint64_t *founders, int fo
         .group = (uint64_t)id,
         .node = here.node,
         .log = here.log,
-        .machine = {group, apply, applied, sync_state, image, install},
+        .machine = {.context = group,
+                    .apply = apply,
+                    .applied = applied,
+                    .sync = sync_state,
+                    .image = image,
+                    .install = install},
         .hooks = {changed, stopped, group},
         .founders = founders,
         .founder_count = founder_count,

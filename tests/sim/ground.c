@@ -352,16 +352,29 @@ void ground_forget(struct node *node)
 /* ---- the machine, looked at ----------------------------------------------------------------------------------------- */
 
 static bool on_apply(void *context, struct text entry, uint64_t index, uint64_t term,
-                     void *proposal)
+                     void *proposal, bool later)
 {
     struct ground *ground = context;
     int node = ground->node->index;
     oracle_entry(node, entry, index, term);
-    if (!ground->machine.apply(ground->machine.context, entry, index, term, proposal)) {
+    if (!ground->machine.apply(ground->machine.context, entry, index, term, proposal, later)) {
+        oracle_applied(node); /* it is back at what it had stored */
         return false;
     }
-    oracle_applied(node);
+    if (later) {
+        oracle_took(node, index);
+    } else {
+        oracle_applied(node);
+    }
     return true;
+}
+
+static bool on_settle(void *context)
+{
+    struct ground *ground = context;
+    bool stored = ground->machine.settle(ground->machine.context);
+    oracle_applied(ground->node->index);
+    return stored;
 }
 
 static void on_applied(void *context, uint64_t *ret_index, uint64_t *ret_term)
@@ -413,8 +426,9 @@ bool replica_open(struct uv_loop_s *loop, struct transport *transport,
     ground->base.calls = &CALLS;
     ground->node = ((uv_loop_t *)loop)->data;
     ground->machine = config->machine;
-    looked_at.machine =
-        (struct replica_machine){ground, on_apply, on_applied, on_sync, on_image, on_install};
+    looked_at.machine = (struct replica_machine){
+        ground,   on_apply,  config->machine.settle != NULL ? on_settle : NULL, on_applied, on_sync,
+        on_image, on_install};
     looked_at.log_entries = ground_log_entries;
     return replica_open_on(&ground->base, &looked_at, ret, ret_why);
 }

@@ -73,6 +73,7 @@ mutant lease-time-jumps $at/hosted.c 's/clock_start(.*counters\.lease_ms)/clock_
 mutant lost-is-not-done $at/replica_log.c '/static void engine_applied/,/^}/s/lose(p);/p->outcome = REPLICA_NOT_LEADER;/'
 mutant done-when-taken $at/replica_log.c 's/p->submitted = p->with_engine = true;/&p->outcome = REPLICA_COMMITTED;/'
 mutant applied-again $at/replica_log.c 's/if (index <= applied_index) {/if (index == 0) {/'
+mutant cut-unsettled $at/replica_images.c '/the engine cuts by what it has applied/d'
 mutant change-anywhere $at/replica_guard.c 's/entry->type == RAFT_CHANGE || //'
 mutant mark-of-the-engine $at/replica_images.c 's/replica->machine.applied(replica->machine.context, &index, &term);/index = raft_last_applied((struct raft *)\&replica->raft); (void)term;/'
 mutant old-term-alone $at/replica_guard.c '/^bool guard_votes_alone/,/^}/s/return .*is_only_voter.*/return false;/; s/bool alone = .*/bool alone = false;/'

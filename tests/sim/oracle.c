@@ -197,9 +197,17 @@ void oracle_applied(int node)
     look_at_state(node, false);
 }
 
+void oracle_took(int node, uint64_t index)
+{
+    oracle.applied[node] = index;
+}
+
+/* What is applied and not stored is in no image, but in what can be hashed. */
 void oracle_imaged(int node)
 {
-    look_at_state(node, true);
+    if (oracle.applied[node] <= applied_by(node)) {
+        look_at_state(node, true);
+    }
 }
 
 void oracle_opened(int node)

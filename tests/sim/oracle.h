@@ -21,6 +21,8 @@ uint64_t oracle_index(void);
 void oracle_entry(int node, struct text entry, uint64_t index, uint64_t term);
 /* The node has applied an entry, installed an image, made one, or opened what it had. */
 void oracle_applied(int node);
+/* It has applied that entry, and not stored yet. */
+void oracle_took(int node, uint64_t index);
 void oracle_imaged(int node);
 void oracle_opened(int node);
 void oracle_dropped(int node);

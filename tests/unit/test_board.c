@@ -53,7 +53,7 @@ static struct member_facts facts_of(const char *name, const char *peer)
 
 static void apply(struct stage *s, struct text entry, uint64_t index)
 {
-    cr_assert(s->machine.apply(s->machine.context, entry, index, 1, NULL));
+    cr_assert(s->machine.apply(s->machine.context, entry, index, 1, NULL, false));
 }
 
 static void found(struct stage *s)
@@ -133,7 +133,7 @@ Test(board, an_entry_that_cannot_be_stored_is_not_kept_and_may_come_again)
     struct step step = {
         .kind = STEP_JOIN, .epoch = 1, .member = OTHERS, .facts = facts_of("n2", "127.0.0.1:3")};
     struct text entry = board_step(&step, &s.arena);
-    cr_expect_not(s.machine.apply(s.machine.context, entry, 3, 1, NULL));
+    cr_expect_not(s.machine.apply(s.machine.context, entry, 3, 1, NULL, false));
     cr_expect_eq(board_epoch(s.board), 1);
     s.machine.applied(s.machine.context, &index, &term);
     cr_expect_eq(index, 2);
