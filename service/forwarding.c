@@ -169,16 +169,31 @@ static void begin_here(struct call *call)
     }
 }
 
+static enum status why_no_longer(const struct call *call, enum parking parking)
+{
+    if (call->engine->draining) {
+        return STATUS_DRAINING;
+    }
+    return parking == PARK_NO_ROOM ? STATUS_TOO_MANY_PARKED : STATUS_NO_LEADER;
+}
+
+/* Parks for a moment; again where everybody was woken meanwhile because leading goes elsewhere: that is what is waited for,
+   and where it goes may not be known here yet. */
 static void pause_call(struct call *call)
 {
     struct forwarding *forwarding = call->forwarding;
     struct topic topic = topic_of(forwarding);
+    enum parking parking = PARK_LOOK_AGAIN;
+    bool over = false;
     forwarding->sent = false;
-    call->ticket = parked_ticket(call->engine->parked, &topic);
-    bool over = clock_monotonic_us() > forwarding->give_up_us || call_hung_up(call) ||
-                call->engine->draining;
-    if (over || park_until(call, PAUSE_MS) != PARKED) {
-        call_end_with(call, call->engine->draining ? STATUS_DRAINING : STATUS_NO_LEADER);
+    while (parking == PARK_LOOK_AGAIN && !over) {
+        call->ticket = parked_ticket(call->engine->parked, &topic);
+        over = clock_monotonic_us() > forwarding->give_up_us || call_hung_up(call) ||
+               call->engine->draining;
+        parking = over ? PARK_LOOK_AGAIN : park_until(call, PAUSE_MS);
+    }
+    if (parking != PARKED) {
+        call_end_with(call, why_no_longer(call, parking));
     }
 }
 

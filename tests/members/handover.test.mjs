@@ -59,7 +59,7 @@ test('a client that hangs up after others have begun to lead is noticed', async 
 
 test('a member that is stopped under load leaves no outcome unknown', async () => {
   for (let round = 0; round < 3; round++) {
-    const load = writers([a, c]);
+    const load = writers([a, c], 64);
     await pause(700);
     await withoutB(() => pause(300));
     await load.end();
