@@ -109,6 +109,8 @@ Test(replica, a_leader_whose_process_has_ended_is_not_waited_for)
             herd.node[n].replica[g]->raft.election_timeout = FOR_EVER_MS;
         }
         herd_close_replica(&herd, leader, g);
+        uint64_t heard = stage_now() + 5 * REPLICA_LAST_WORDS_MS; /* what it had said before */
+        AWAIT(&herd.stage, stage_now() >= heard);
         AWAIT(&herd.stage, elected_without(&herd, g, leader));
         herd_commit(&herd, g, "after");
     }
