@@ -13,9 +13,15 @@
 
 #include <assert.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <xxhash.h>
+
+enum {
+    WAL_PAGES_MAX =
+        16 * 1024 /* a longer WAL begins anew when it can, twice as long a one at once */
+};
 
 struct machine {
     struct sql *sql;
@@ -26,11 +32,13 @@ struct machine {
     struct arena *batch;
     char failure[256];
     int64_t wal_pages;
+    atomic_bool moved; /* a reader has, but for what was committed meanwhile */
     struct session_cache *cache;
     char secret[32];
 };
 struct reader {
     struct sql *sql;
+    struct machine *machine;     /* or NULL */
     struct session_cache *cache; /* the machine's, or NULL */
 };
 
@@ -389,9 +397,12 @@ int64_t machine_checkpoint(struct machine *machine)
     return left;
 }
 
-int64_t machine_wal_pages(const struct machine *machine)
+void machine_tidy(struct machine *machine)
 {
-    return machine->wal_pages;
+    bool moved = atomic_exchange(&machine->moved, false);
+    if (machine->wal_pages > (moved ? WAL_PAGES_MAX : 2 * WAL_PAGES_MAX)) {
+        machine_checkpoint(machine);
+    }
 }
 
 /* ---- reading beside it -------------------------------------------------------------------------------------------- */
@@ -409,6 +420,7 @@ enum status reader_open(const char *path, struct machine *machine, struct reader
         free(reader);
         return status;
     }
+    reader->machine = machine;
     reader->cache = machine == NULL ? NULL : machine->cache;
     *ret = reader;
     return STATUS_OK;
@@ -424,7 +436,11 @@ void reader_close(struct reader *reader)
 
 int64_t reader_checkpoint(struct reader *reader)
 {
-    return checkpoint(reader->sql);
+    int64_t left = checkpoint(reader->sql);
+    if (left == 0 && reader->machine != NULL) {
+        atomic_store(&reader->machine->moved, true);
+    }
+    return left;
 }
 
 /* Pages that a read had to fetch, in bytes: what warming has cost so far. */

@@ -68,8 +68,10 @@ const char *machine_sanity(struct machine *machine, struct arena *arena);
 /* Writes the WAL back into the database file as far as readers allow, without waiting for them.
    Returns the pages that are left in the WAL, negative on error. */
 int64_t machine_checkpoint(struct machine *machine);
-/* Pages in the WAL as of the last commit that are not yet in the database file. */
-int64_t machine_wal_pages(const struct machine *machine);
+/* After a batch, so that the WAL stays within some 32 MiB: it begins anew only when all of it is in the database, which it
+   never is beside batches that follow each other. Once it is long, writes back what is left after a reader has just
+   written back the most of it. */
+void machine_tidy(struct machine *machine);
 
 /* 32 secret bytes, random, made with the store: what receipts are signed with. */
 struct text machine_secret(const struct machine *machine);

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 
 enum {
-    WAL_PAGES_MAX = 16384,  /* a longer WAL is moved into the database between two batches */
     STORAGE_RETRY_MS = 250, /* how soon a TICK is tried again after the storage refused a batch */
 };
 
@@ -154,9 +153,7 @@ static void *run(void *argument)
         if (count > 0 || tick_is_due(committer, clock_now(committer->clock))) {
             run_batch(committer, jobs, count);
         }
-        if (machine_wal_pages(committer->machine) > WAL_PAGES_MAX) {
-            machine_checkpoint(committer->machine);
-        }
+        machine_tidy(committer->machine);
     }
     return NULL;
 }

@@ -35,7 +35,7 @@ bool partition_open(struct partition *partition, const char *database,
                      ret_why) != STATUS_OK) {
         return false;
     }
-    if (reader_open(database, NULL, &partition->maintenance, ret_why) != STATUS_OK) {
+    if (reader_open(database, machine, &partition->maintenance, ret_why) != STATUS_OK) {
         machine_close(machine);
         return false;
     }

@@ -68,6 +68,7 @@ static bool store(struct hosted *hosted, struct batch *proposal)
         }
     }
     arena_clear(&hosted->applying);
+    machine_tidy(machine);
     return stored;
 }
 

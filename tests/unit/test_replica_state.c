@@ -7,6 +7,7 @@
 #include <criterion/criterion.h>
 #include <sqlite3.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static struct command put_session(const char *id, const char *data)
@@ -213,5 +214,39 @@ Test(replica_state, a_file_of_the_first_schema_is_brought_forward_with_all_that_
     cr_expect_eq(queue.queue.config.shards, 1);
     cr_expect_eq(queue.queue.spread, 1);
     cr_expect_eq(queue.queue.ready, 1);
+    fixture_close(&f);
+}
+
+/* Batches that follow each other so closely that whoever writes the log of writes back never finds the file at rest. */
+Test(replica_state, the_wal_begins_anew_beside_batches_without_a_pause)
+{
+    enum { DATA_BYTES = 60000, BATCHES = 1500, BOUND = 40 * 1024 * 1024 };
+    static char data[DATA_BYTES + 16];
+    struct fixture f;
+    struct reader *reader = NULL;
+    struct stat wal;
+    char why[256], path[112];
+    fixture_open(&f);
+    snprintf(path, sizeof path, "%s-wal", f.path);
+    snprintf(data, sizeof data, "{\"a\":\"%0*d\"}", DATA_BYTES, 0);
+    cr_assert_eq(reader_open(f.path, f.machine, &reader, why), STATUS_OK, "%s", why);
+    for (int i = 0; i < BATCHES; i++) {
+        struct command command = put_session("s", data);
+        struct result result;
+        memset(data + 6, '0' + i % 10,
+               DATA_BYTES); /* a page that stays as it was would not be written */
+        command.stamp = f.now;
+        machine_begin(f.machine, &f.arena);
+        if (i % 10 == 0) {
+            cr_assert_eq(reader_checkpoint(reader), 0);
+        }
+        machine_apply(f.machine, &command, &f.arena, &result);
+        cr_assert_eq(machine_commit(f.machine, &f.events), STATUS_OK);
+        machine_tidy(f.machine);
+        arena_clear(&f.arena);
+    }
+    cr_assert_eq(stat(path, &wal), 0);
+    cr_expect_lt(wal.st_size, BOUND);
+    reader_close(reader);
     fixture_close(&f);
 }
