@@ -219,8 +219,10 @@ static void store_state(struct machine *machine)
     if (memcmp(&machine->counters, &machine->committed, sizeof machine->counters) == 0) {
         return;
     }
+/* The row is named: an update of all rows would make SQLite list them in a table of its own first, at each commit. */
 #define COUNTER_AS_SET(name) #name " = ?,"
-    static const char SET[] = "UPDATE state SET " COUNTER_TABLE(COUNTER_AS_SET) " id = 1";
+    static const char SET[] =
+        "UPDATE state SET " COUNTER_TABLE(COUNTER_AS_SET) " secret = secret WHERE id = 1";
 #undef COUNTER_AS_SET
     QUERY(q, machine->sql, SET);
 #define COUNTER_BIND(name) bind_int(&q, machine->counters.name);
