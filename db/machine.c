@@ -115,7 +115,7 @@ static enum status load(struct machine *machine, bool check_integrity, const uns
     return STATUS_OK;
 }
 
-enum status machine_open(const char *path, bool durable, bool check_integrity,
+enum status machine_open(const char *path, enum storage storage, bool check_integrity,
                          const unsigned char seed[32], struct machine **ret, char ret_why[256])
 {
     struct machine *machine = calloc(1, sizeof *machine);
@@ -124,7 +124,7 @@ enum status machine_open(const char *path, bool durable, bool check_integrity,
         return STATUS_OUT_OF_MEMORY;
     }
     machine->cache = session_cache_make(SESSION_CACHE_BYTES);
-    enum status status = sql_open(path, SQL_WRITER, durable, &machine->sql, ret_why);
+    enum status status = sql_open(path, storage, &machine->sql, ret_why);
     if (machine->cache == NULL) {
         snprintf(ret_why, 256, "out of memory");
         status = STATUS_OUT_OF_MEMORY;
@@ -406,7 +406,7 @@ enum status reader_open(const char *path, struct machine *machine, struct reader
         snprintf(ret_why, 256, "out of memory");
         return STATUS_OUT_OF_MEMORY;
     }
-    enum status status = sql_open(path, SQL_READER, false, &reader->sql, ret_why);
+    enum status status = sql_open_reader(path, &reader->sql, ret_why);
     if (status != STATUS_OK) {
         free(reader);
         return status;

@@ -31,7 +31,7 @@ bool partition_open(struct partition *partition, const char *database,
 {
     struct machine *machine = NULL;
     snprintf(partition->database, sizeof partition->database, "%s", database);
-    if (machine_open(database, options.durable, options.check_integrity, options.seed, &machine,
+    if (machine_open(database, options.storage, options.check_integrity, options.seed, &machine,
                      ret_why) != STATUS_OK) {
         return false;
     }

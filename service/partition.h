@@ -40,7 +40,7 @@ struct reader_slot {
 };
 
 struct partition_options {
-    bool durable;
+    enum storage storage;
     bool check_integrity;      /* the last process to use the file did not stop in order */
     const unsigned char *seed; /* machine_open */
 };
