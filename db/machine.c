@@ -8,6 +8,7 @@
 #include "db/queues.h"
 #include "db/schema.h"
 #include "db/session_cache.h"
+#include "db/session_memo.h"
 #include "db/sessions.h"
 #include "db/snapshot.h"
 
@@ -27,6 +28,7 @@ struct machine {
     char failure[256];
     int64_t wal_pages;
     struct session_cache *cache;
+    struct session_memo *memo;
     char secret[32];
 };
 struct reader {
@@ -124,8 +126,9 @@ enum status machine_open(const char *path, enum storage storage, bool check_inte
         return STATUS_OUT_OF_MEMORY;
     }
     machine->cache = session_cache_make(SESSION_CACHE_BYTES);
+    machine->memo = session_memo_make();
     enum status status = sql_open(path, storage, &machine->sql, ret_why);
-    if (machine->cache == NULL) {
+    if (machine->cache == NULL || machine->memo == NULL) {
         snprintf(ret_why, 256, "out of memory");
         status = STATUS_OUT_OF_MEMORY;
     }
@@ -147,6 +150,7 @@ void machine_close(struct machine *machine)
     }
     sql_close(machine->sql);
     session_cache_free(machine->cache);
+    session_memo_free(machine->memo);
     free(machine);
 }
 
@@ -193,6 +197,7 @@ void machine_apply(struct machine *machine, const struct command *command, struc
                    struct result *result)
 {
     struct txn txn = {.sql = machine->sql,
+                      .memo = machine->memo,
                       .arena = arena,
                       .now = advance(&machine->counters, command->stamp),
                       .counters = &machine->counters,
@@ -239,6 +244,7 @@ static void roll_back(struct machine *machine)
         sql_exec(machine->sql, "ROLLBACK");
         sql_clear_failure(machine->sql);
     }
+    session_memo_clear(machine->memo);
     machine->counters = machine->committed;
     machine->due =
         (struct due){0, 0}; /* what the lost batch said is void: the next TICK finds out */
@@ -308,6 +314,7 @@ enum status machine_install(struct machine *machine, const char *path, char ret_
         return status;
     }
     session_cache_clear(machine->cache);
+    session_memo_clear(machine->memo);
     return load(machine, false, NULL, ret_why);
 }
 
