@@ -26,7 +26,7 @@ struct machine {
     struct events events; /* of the batch that is open */
     struct arena *batch;
     char failure[256];
-    int64_t wal_pages;
+    _Atomic int64_t wal_pages;
     struct session_cache *cache;
     struct session_memo *memo;
     char secret[32];

@@ -67,7 +67,8 @@ const char *machine_sanity(struct machine *machine, struct arena *arena);
 /* Writes the WAL back into the database file as far as readers allow, without waiting for them.
    Returns the pages that are left in the WAL, negative on error. */
 int64_t machine_checkpoint(struct machine *machine);
-/* Pages in the WAL as of the last commit that are not yet in the database file. */
+/* Pages that were written to the WAL since it last began anew, as of the last commit; after machine_checkpoint, those it
+   has left. 0 too when nothing was committed since the machine was opened. Any thread. */
 int64_t machine_wal_pages(const struct machine *machine);
 
 /* 32 secret bytes, random, made with the store: what receipts are signed with. */
