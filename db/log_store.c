@@ -116,7 +116,8 @@ static bool prepare(struct log_store *store)
     } else if (format != FORMAT) {
         sql_fail(sql, "it is not a log of this version of Ringhold");
     }
-    (void)sql_exec(sql, "PRAGMA cache_size = -2048");
+    /* One connection is all that there is: it keeps its locks. */
+    (void)sql_exec(sql, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -2048");
     if (sql_failed(sql)) {
         return false;
     }
@@ -132,7 +133,7 @@ enum status log_store_open(const char *path, struct log_store **ret, char ret_wh
         snprintf(ret_why, 256, "out of memory");
         return STATUS_OUT_OF_MEMORY;
     }
-    enum status status = sql_open(path, SQL_WRITER, true, &store->sql, ret_why);
+    enum status status = sql_open(path, STORAGE_SYNCED, &store->sql, ret_why);
     if (status == STATUS_OK && !prepare(store)) {
         snprintf(ret_why, 256, "%s", sql_failure(store->sql));
         status = STATUS_STORAGE_UNAVAILABLE;

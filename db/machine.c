@@ -8,6 +8,7 @@
 #include "db/queues.h"
 #include "db/schema.h"
 #include "db/session_cache.h"
+#include "db/session_memo.h"
 #include "db/sessions.h"
 #include "db/snapshot.h"
 
@@ -31,9 +32,10 @@ struct machine {
     struct events events; /* of the batch that is open */
     struct arena *batch;
     char failure[256];
-    int64_t wal_pages;
+    _Atomic int64_t wal_pages;
     atomic_bool moved; /* a reader has, but for what was committed meanwhile */
     struct session_cache *cache;
+    struct session_memo *memo;
     char secret[32];
 };
 struct reader {
@@ -123,7 +125,7 @@ static enum status load(struct machine *machine, bool check_integrity, const uns
     return STATUS_OK;
 }
 
-enum status machine_open(const char *path, bool durable, bool check_integrity,
+enum status machine_open(const char *path, enum storage storage, bool check_integrity,
                          const unsigned char seed[32], struct machine **ret, char ret_why[256])
 {
     struct machine *machine = calloc(1, sizeof *machine);
@@ -132,8 +134,9 @@ enum status machine_open(const char *path, bool durable, bool check_integrity,
         return STATUS_OUT_OF_MEMORY;
     }
     machine->cache = session_cache_make(SESSION_CACHE_BYTES);
-    enum status status = sql_open(path, SQL_WRITER, durable, &machine->sql, ret_why);
-    if (machine->cache == NULL) {
+    machine->memo = session_memo_make();
+    enum status status = sql_open(path, storage, &machine->sql, ret_why);
+    if (machine->cache == NULL || machine->memo == NULL) {
         snprintf(ret_why, 256, "out of memory");
         status = STATUS_OUT_OF_MEMORY;
     }
@@ -155,6 +158,7 @@ void machine_close(struct machine *machine)
     }
     sql_close(machine->sql);
     session_cache_free(machine->cache);
+    session_memo_free(machine->memo);
     free(machine);
 }
 
@@ -201,6 +205,7 @@ void machine_apply(struct machine *machine, const struct command *command, struc
                    struct result *result)
 {
     struct txn txn = {.sql = machine->sql,
+                      .memo = machine->memo,
                       .arena = arena,
                       .now = advance(&machine->counters, command->stamp),
                       .counters = &machine->counters,
@@ -227,8 +232,10 @@ static void store_state(struct machine *machine)
     if (memcmp(&machine->counters, &machine->committed, sizeof machine->counters) == 0) {
         return;
     }
+/* The row is named: an update of all rows would make SQLite list them in a table of its own first, at each commit. */
 #define COUNTER_AS_SET(name) #name " = ?,"
-    static const char SET[] = "UPDATE state SET " COUNTER_TABLE(COUNTER_AS_SET) " id = 1";
+    static const char SET[] =
+        "UPDATE state SET " COUNTER_TABLE(COUNTER_AS_SET) " secret = secret WHERE id = 1";
 #undef COUNTER_AS_SET
     QUERY(q, machine->sql, SET);
 #define COUNTER_BIND(name) bind_int(&q, machine->counters.name);
@@ -245,6 +252,7 @@ static void roll_back(struct machine *machine)
         sql_exec(machine->sql, "ROLLBACK");
         sql_clear_failure(machine->sql);
     }
+    session_memo_clear(machine->memo);
     machine->counters = machine->committed;
     machine->due =
         (struct due){0, 0}; /* what the lost batch said is void: the next TICK finds out */
@@ -314,6 +322,7 @@ enum status machine_install(struct machine *machine, const char *path, char ret_
         return status;
     }
     session_cache_clear(machine->cache);
+    session_memo_clear(machine->memo);
     return load(machine, false, NULL, ret_why);
 }
 
@@ -397,6 +406,11 @@ int64_t machine_checkpoint(struct machine *machine)
     return left;
 }
 
+int64_t machine_wal_pages(const struct machine *machine)
+{
+    return machine->wal_pages;
+}
+
 void machine_tidy(struct machine *machine)
 {
     bool moved = atomic_exchange(&machine->moved, false);
@@ -415,7 +429,7 @@ enum status reader_open(const char *path, struct machine *machine, struct reader
         snprintf(ret_why, 256, "out of memory");
         return STATUS_OUT_OF_MEMORY;
     }
-    enum status status = sql_open(path, SQL_READER, false, &reader->sql, ret_why);
+    enum status status = sql_open_reader(path, &reader->sql, ret_why);
     if (status != STATUS_OK) {
         free(reader);
         return status;

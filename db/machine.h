@@ -18,10 +18,9 @@ struct reader;
 /*
  * Opens the partition stored at `path`, making or migrating it as needed, and checks its integrity when
  * `check_integrity`. `seed`, 32 random bytes, becomes the store's secret when the file is new and is ignored otherwise.
- * Durable: a commit is fsynced. Fails with STORAGE_UNAVAILABLE; ret_why (256 bytes) then says why in words for the
- * operator.
+ * Fails with STORAGE_UNAVAILABLE; ret_why (256 bytes) then says why in words for the operator.
  */
-MUST_CHECK enum status machine_open(const char *path, bool durable, bool check_integrity,
+MUST_CHECK enum status machine_open(const char *path, enum storage storage, bool check_integrity,
                                     const unsigned char seed[32], struct machine **ret,
                                     char ret_why[256]);
 /* Writes the WAL back into the file and closes. NULL-safe. */
@@ -33,7 +32,7 @@ void machine_begin(struct machine *machine, struct arena *arena);
 void machine_apply(struct machine *machine, const struct command *command, struct arena *arena,
                    struct result *result);
 /*
- * Ends the batch. OK: it is durable, and `ret_events` (of the batch's arena) says what changed. STORAGE_UNAVAILABLE:
+ * Ends the batch. OK: it is stored as machine_open was told, and `ret_events` (of the batch's arena) says what changed. STORAGE_UNAVAILABLE:
  * nothing of the batch happened, and every result of it is void.
  */
 MUST_CHECK enum status machine_commit(struct machine *machine, struct events *ret_events);
@@ -72,6 +71,9 @@ int64_t machine_checkpoint(struct machine *machine);
    never is beside batches that follow each other. Once it is long, writes back what is left after a reader has just
    written back the most of it. */
 void machine_tidy(struct machine *machine);
+/* Pages that were written to the WAL since it last began anew, as of the last commit; after machine_checkpoint, those it
+   has left. 0 too when nothing was committed since the machine was opened. Any thread. */
+int64_t machine_wal_pages(const struct machine *machine);
 
 /* 32 secret bytes, random, made with the store: what receipts are signed with. */
 struct text machine_secret(const struct machine *machine);

@@ -1,6 +1,7 @@
 #include "db/session_row.h"
 
 #include "db/line.h"
+#include "db/session_memo.h"
 
 #define COLUMNS                                                                                    \
     "row, id, subject, token_hash, successor, version, created_ms, last_seen_ms, idle_ttl_ms,"     \
@@ -97,9 +98,16 @@ static bool load_any(struct txn *txn, struct text id, enum session_columns colum
 {
     static const char HEAD[] = "SELECT " COLUMNS " FROM sessions WHERE id = ?1";
     static const char WHOLE[] = "SELECT " COLUMNS ", data FROM sessions WHERE id = ?1";
+    if (columns == WITHOUT_DATA && session_memo_get(txn->memo, id, txn->arena, ret)) {
+        return true;
+    }
     QUERY(q, txn->sql, columns == WITH_DATA ? WHOLE : HEAD);
     bind_text(&q, id);
-    return next_row(&q, txn->arena, columns, ret);
+    if (!next_row(&q, txn->arena, columns, ret)) {
+        return false;
+    }
+    session_memo_put(txn->memo, ret);
+    return true;
 }
 
 bool session_load(struct txn *txn, struct text id, enum session_columns columns,
@@ -196,6 +204,7 @@ bool session_insert(struct txn *txn, const struct session_row *row)
     if (query_run(&q) == 0) {
         return false;
     }
+    session_memo_forget(txn->memo, row->id);
     txn->counters->sessions++;
     txn_due_wall(txn, expires_ms);
     tell(txn, row->id);
@@ -205,6 +214,7 @@ bool session_insert(struct txn *txn, const struct session_row *row)
 static void set_sweep(struct txn *txn, const struct session_row *row, int64_t sweep_ms)
 {
     static const char SWEEP[] = "UPDATE sessions SET sweep_ms = ?2 WHERE row = ?1";
+    session_memo_forget(txn->memo, row->id);
     QUERY(q, txn->sql, SWEEP);
     bind_int(&q, row->row);
     bind_int(&q, sweep_ms);
@@ -227,6 +237,8 @@ void session_update(struct txn *txn, struct session_row *row)
     query_run(&q);
     if (session_expires_ms(row) < row->sweep_ms) {
         set_sweep(txn, row, session_expires_ms(row));
+    } else {
+        session_memo_put(txn->memo, row);
     }
     tell(txn, row->id);
 }
@@ -242,6 +254,7 @@ void session_renew(struct txn *txn, struct session_row *row)
     bind_int(&q, row->row);
     bind_int(&q, row->last_seen_ms);
     query_run(&q);
+    session_memo_put(txn->memo, row);
     txn_emit(txn, EVENT_RENEWED, row->id, TEXT_ABSENT, 0);
 }
 
@@ -262,6 +275,7 @@ void session_end(struct txn *txn, const struct session_row *row, enum end_reason
                               " data = NULL WHERE row = ?1";
     bool by_time = reason == REASON_IDLE || reason == REASON_ABSOLUTE;
     int64_t ended_ms = by_time ? session_expires_ms(row) : txn->now.now_ms;
+    session_memo_forget(txn->memo, row->id);
     QUERY(q, txn->sql, END);
     bind_int(&q, row->row);
     bind_int(&q, reason);
@@ -289,6 +303,7 @@ void session_give_way(struct txn *txn, const struct session_row *row,
                                " WHERE row = ?1";
     int64_t grace_until_ms = txn->now.now_ms + grace_ms;
     int64_t sweep_ms = grace_ms > 0 ? grace_until_ms : grace_until_ms + SESSION_TOMBSTONE_MS;
+    session_memo_forget(txn->memo, row->id);
     QUERY(q, txn->sql, GIVE);
     bind_int(&q, row->row);
     bind_int(&q, REASON_ROTATED);
@@ -311,6 +326,7 @@ void session_insert_rotated(struct txn *txn, const struct session_row *row,
         " idle_ttl_ms, max_ttl_ms, ended, successor, grace_until_ms, sweep_ms)"
         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)";
     int64_t grace_until_ms = txn->now.now_ms + grace_ms;
+    session_memo_forget(txn->memo, row->id);
     QUERY(q, txn->sql, INSERT);
     bind_text(&q, row->id);
     bind_made(&q, row);
@@ -324,6 +340,7 @@ void session_insert_rotated(struct txn *txn, const struct session_row *row,
 static void delete_row(struct txn *txn, const struct session_row *row)
 {
     static const char DELETE[] = "DELETE FROM sessions WHERE row = ?1";
+    session_memo_forget(txn->memo, row->id);
     QUERY(q, txn->sql, DELETE);
     bind_int(&q, row->row);
     query_run(&q);
@@ -347,6 +364,7 @@ static void end_grace(struct txn *txn, const struct session_row *row)
     static const char CLEAR[] =
         "UPDATE sessions SET token_hash = NULL, sweep_ms = ?2 WHERE row = ?1";
     struct session_row next;
+    session_memo_forget(txn->memo, row->id);
     QUERY(q, txn->sql, CLEAR);
     bind_int(&q, row->row);
     bind_int(&q, forgotten_from_ms(row));

@@ -49,7 +49,7 @@ enum status snapshot_copy(const char *from, const char *to, char ret_why[SNAPSHO
 {
     sqlite3 *source = NULL, *target = NULL;
     enum status status = STATUS_OK;
-    if (sqlite3_open_v2(from, &source, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK) {
+    if (sqlite3_open_v2(from, &source, SQLITE_OPEN_READONLY, wal_vfs_reader_name()) != SQLITE_OK) {
         status = refuse(ret_why, "%s", sqlite3_errmsg(source));
     } else if (sqlite3_open_v2(to, &target, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL) !=
                SQLITE_OK) {
@@ -67,7 +67,7 @@ enum status snapshot_copy_into(const char *from, struct sqlite3 *to,
 {
     sqlite3 *source = NULL;
     enum status status = STATUS_OK;
-    if (sqlite3_open_v2(from, &source, SQLITE_OPEN_READONLY, NULL) != SQLITE_OK) {
+    if (sqlite3_open_v2(from, &source, SQLITE_OPEN_READONLY, wal_vfs_reader_name()) != SQLITE_OK) {
         status = refuse(ret_why, "%s", sqlite3_errmsg(source));
     } else {
         status = copy_pages(source, to, ret_why);
@@ -159,7 +159,7 @@ enum status snapshot_look(const char *path, bool check_integrity, struct snapsho
 {
     struct sql *sql = NULL;
     char because[SNAPSHOT_WHY_BYTES];
-    if (sql_open(path, SQL_READER, false, &sql, because) != STATUS_OK) {
+    if (sql_open_reader(path, &sql, because) != STATUS_OK) {
         return refuse(ret_why, "it is not a Ringhold database: %.200s", because);
     }
     static const char VERSION[] = "PRAGMA user_version";

@@ -2,7 +2,6 @@
 
 #include "db/command.h"
 #include "db/library.h"
-#include "db/wal_vfs.h"
 
 #include <assert.h>
 #include <sqlite3.h>
@@ -33,44 +32,53 @@ static void fail(struct sql *sql)
     }
 }
 
-static bool configure(struct sql *sql, enum sql_access access)
+static const char READER[] = "PRAGMA query_only = 1; PRAGMA cache_size = -2048";
+/* secure_delete zeroes what is deleted, at the price of touching more pages; tokens are only kept as hashes.
+   Checkpoints are timed by the committer, off the commit path. What FULL asks for, is the VFS's affair. */
+static const char WRITER[] = "PRAGMA page_size = 1024; PRAGMA journal_mode = WAL;"
+                             "PRAGMA wal_autocheckpoint = 0; PRAGMA secure_delete = 0;"
+                             "PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY;"
+                             "PRAGMA synchronous = FULL";
+
+static bool configure(struct sql *sql, const char *pragmas)
 {
     sqlite3_extended_result_codes(sql->handle, 1);
     sqlite3_busy_timeout(sql->handle, 10000); /* only a backup or a checkpoint can be in the way */
-    if (access == SQL_READER) {
-        return sql_exec(sql, "PRAGMA query_only = 1; PRAGMA cache_size = -2048");
-    }
-    /* secure_delete zeroes what is deleted, at the price of touching more pages; tokens are only kept as hashes.
-       Checkpoints are timed by the committer, off the commit path. */
-    return sql_exec(sql, "PRAGMA page_size = 1024; PRAGMA journal_mode = WAL;"
-                         "PRAGMA wal_autocheckpoint = 0; PRAGMA secure_delete = 0;"
-                         "PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY;"
-                         "PRAGMA synchronous = FULL"); /* what that asks for, is the VFS's affair */
+    return sql_exec(sql, pragmas);
 }
 
-enum status sql_open(const char *path, enum sql_access access, bool durable, struct sql **ret,
-                     char ret_why[256])
+static enum status open_with(const char *path, int flags, const char *vfs, const char *pragmas,
+                             struct sql **ret, char ret_why[256])
 {
     struct sql *sql = calloc(1, sizeof *sql);
     if (sql == NULL) {
         snprintf(ret_why, 256, "out of memory");
         return STATUS_OUT_OF_MEMORY;
     }
-    int flags =
-        access == SQL_WRITER ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READWRITE;
-    library_configure();
-    const char *vfs = access == SQL_WRITER ? wal_vfs_name(durable) : NULL;
     int rc = sqlite3_open_v2(path, &sql->handle, flags | SQLITE_OPEN_NOMUTEX, vfs);
     if (rc != SQLITE_OK) {
         fail(sql);
     }
-    if (sql->failed || !configure(sql, access)) {
+    if (sql->failed || !configure(sql, pragmas)) {
         snprintf(ret_why, 256, "%s", sql->failure);
         sql_close(sql);
         return STATUS_STORAGE_UNAVAILABLE;
     }
     *ret = sql;
     return STATUS_OK;
+}
+
+enum status sql_open(const char *path, enum storage storage, struct sql **ret, char ret_why[256])
+{
+    library_configure();
+    return open_with(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, wal_vfs_name(storage),
+                     WRITER, ret, ret_why);
+}
+
+enum status sql_open_reader(const char *path, struct sql **ret, char ret_why[256])
+{
+    library_configure();
+    return open_with(path, SQLITE_OPEN_READWRITE, wal_vfs_reader_name(), READER, ret, ret_why);
 }
 
 void sql_close(struct sql *sql)

@@ -14,6 +14,7 @@
 #include "db/arena.h"
 #include "db/status.h"
 #include "db/text.h"
+#include "db/wal_vfs.h"
 
 #include <stdint.h>
 
@@ -25,12 +26,12 @@ struct sqlite3_stmt;
    there: small pages make small commits (docs/benchmarks.md). */
 enum { PAGE_BYTES = 1024 };
 
-enum sql_access { SQL_WRITER, SQL_READER };
-
-/* Opens the file at `path`, which the writer makes where it is missing. `durable`: each commit is fsynced.
-   STORAGE_UNAVAILABLE when SQLite cannot; `ret_why`, of at least 256 bytes, then says why. */
-MUST_CHECK enum status sql_open(const char *path, enum sql_access access, bool durable,
-                                struct sql **ret, char ret_why[256]);
+/* Opens the file at `path` to write in it, and makes it where it is missing. STORAGE_UNAVAILABLE when SQLite cannot;
+   `ret_why`, of at least 256 bytes, then says why. */
+MUST_CHECK enum status sql_open(const char *path, enum storage storage, struct sql **ret,
+                                char ret_why[256]);
+/* The same to read it alone; it must be there. */
+MUST_CHECK enum status sql_open_reader(const char *path, struct sql **ret, char ret_why[256]);
 /* NULL-safe. */
 void sql_close(struct sql *sql);
 

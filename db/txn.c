@@ -1,5 +1,7 @@
 #include "db/txn.h"
 
+#include "db/session_memo.h"
+
 #include <assert.h>
 
 int64_t due_in_ms(struct due due, struct stamp now)
@@ -76,6 +78,7 @@ void txn_undo(struct txn *txn, const struct savepoint *savepoint)
     static const char ROLLBACK[] = "ROLLBACK TO command";
     sql_run(txn->sql, ROLLBACK);
     sql_run(txn->sql, RELEASE);
+    session_memo_clear(txn->memo);
     /* The clocks keep what they have seen: time has passed for the failed command too. */
     int64_t wall_ms = txn->counters->wall_ms, lease_ms = txn->counters->lease_ms;
     *txn->counters = savepoint->counters;

@@ -62,10 +62,13 @@ enum scope {
     SCOPE_SHARD        /* for this shard, by one who asks the others too */
 };
 
+struct session_memo;
+
 struct txn {
     struct sql *sql;
-    struct arena *arena; /* what results and events are made in */
-    struct stamp now;    /* both clocks, never behind what the state has seen */
+    struct session_memo *memo; /* NULL for who only reads */
+    struct arena *arena;       /* what results and events are made in */
+    struct stamp now;          /* both clocks, never behind what the state has seen */
     struct counters *counters;
     struct due *due;
     struct events *events;

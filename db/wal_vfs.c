@@ -1,7 +1,9 @@
 #include "db/wal_vfs.h"
 
+#include "db/shm_locks.h"
+#include "db/vfs_file.h"
+
 #include <pthread.h>
-#include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,23 +13,14 @@ enum {
     WRITE_BYTES_MAX = 96 * 1024
 };
 
-/* A WAL file as SQLite sees it; the default VFS's own file lies behind it. */
+/* A WAL file as SQLite sees it. */
 struct wal_file {
-    sqlite3_file base;
+    struct vfs_file over;
     char *bytes; /* gathered: what belongs at `offset` and is not written yet */
     sqlite3_int64 offset;
     size_t len, room;
     bool durable;
-    sqlite3_file *real;
 };
-
-/* The default VFS's file begins at this distance, aligned for anything. */
-enum { REAL_AT = (sizeof(struct wal_file) + 15) / 16 * 16 };
-
-static sqlite3_file *real_of(sqlite3_file *file)
-{
-    return ((struct wal_file *)file)->real;
-}
 
 static int flush(struct wal_file *wal)
 {
@@ -37,9 +30,9 @@ static int flush(struct wal_file *wal)
     int rc = SQLITE_OK;
     for (size_t at = 0; at < wal->len && rc == SQLITE_OK; at += WRITE_BYTES_MAX) {
         size_t left = wal->len - at;
-        rc = wal->real->pMethods->xWrite(wal->real, wal->bytes + at,
-                                         (int)(left < WRITE_BYTES_MAX ? left : WRITE_BYTES_MAX),
-                                         wal->offset + (sqlite3_int64)at);
+        rc = wal->over.real->pMethods->xWrite(
+            wal->over.real, wal->bytes + at, (int)(left < WRITE_BYTES_MAX ? left : WRITE_BYTES_MAX),
+            wal->offset + (sqlite3_int64)at);
     }
     wal->len = 0; /* if it failed, SQLite gives the transaction up and writes these frames anew */
     return rc;
@@ -83,14 +76,13 @@ static int wal_write(sqlite3_file *file, const void *bytes, int count, sqlite3_i
 static int wal_read(sqlite3_file *file, void *bytes, int count, sqlite3_int64 offset)
 {
     int rc = flush((struct wal_file *)file);
-    return rc != SQLITE_OK ? rc
-                           : real_of(file)->pMethods->xRead(real_of(file), bytes, count, offset);
+    return rc != SQLITE_OK ? rc : vfs_file_read(file, bytes, count, offset);
 }
 
 static int wal_truncate(sqlite3_file *file, sqlite3_int64 size)
 {
     int rc = flush((struct wal_file *)file);
-    return rc != SQLITE_OK ? rc : real_of(file)->pMethods->xTruncate(real_of(file), size);
+    return rc != SQLITE_OK ? rc : vfs_file_truncate(file, size);
 }
 
 /*
@@ -109,8 +101,8 @@ static void spoil(struct wal_file *wal, size_t len)
     for (size_t i = 0; i < SPOILT_BYTES; i++) {
         turned[i] = (unsigned char)~(unsigned char)wal->bytes[from + i];
     }
-    (void)wal->real->pMethods->xWrite(wal->real, turned, SPOILT_BYTES,
-                                      wal->offset + (sqlite3_int64)from);
+    (void)wal->over.real->pMethods->xWrite(wal->over.real, turned, SPOILT_BYTES,
+                                           wal->offset + (sqlite3_int64)from);
 }
 
 static int wal_sync(sqlite3_file *file, int flags)
@@ -123,7 +115,7 @@ static int wal_sync(sqlite3_file *file, int flags)
     if (rc != SQLITE_OK || (commits && !wal->durable)) {
         return rc;
     }
-    rc = wal->real->pMethods->xSync(wal->real, flags);
+    rc = vfs_file_sync(file, flags);
     if (rc != SQLITE_OK) {
         spoil(wal, len);
     }
@@ -133,47 +125,17 @@ static int wal_sync(sqlite3_file *file, int flags)
 static int wal_size(sqlite3_file *file, sqlite3_int64 *ret)
 {
     int rc = flush((struct wal_file *)file);
-    return rc != SQLITE_OK ? rc : real_of(file)->pMethods->xFileSize(real_of(file), ret);
+    return rc != SQLITE_OK ? rc : vfs_file_size(file, ret);
 }
 
 static int wal_close(sqlite3_file *file)
 {
     struct wal_file *wal = (struct wal_file *)file;
     int flushed = flush(wal);
-    int closed = wal->real->pMethods->xClose(wal->real);
+    int closed = vfs_file_close(file);
     free(wal->bytes);
     wal->bytes = NULL;
     return flushed != SQLITE_OK ? flushed : closed;
-}
-
-static int wal_lock(sqlite3_file *file, int level)
-{
-    return real_of(file)->pMethods->xLock(real_of(file), level);
-}
-
-static int wal_unlock(sqlite3_file *file, int level)
-{
-    return real_of(file)->pMethods->xUnlock(real_of(file), level);
-}
-
-static int wal_reserved(sqlite3_file *file, int *ret)
-{
-    return real_of(file)->pMethods->xCheckReservedLock(real_of(file), ret);
-}
-
-static int wal_control(sqlite3_file *file, int operation, void *argument)
-{
-    return real_of(file)->pMethods->xFileControl(real_of(file), operation, argument);
-}
-
-static int wal_sector(sqlite3_file *file)
-{
-    return real_of(file)->pMethods->xSectorSize(real_of(file));
-}
-
-static int wal_device(sqlite3_file *file)
-{
-    return real_of(file)->pMethods->xDeviceCharacteristics(real_of(file));
 }
 
 /* Version 1: a WAL is never mapped and has no shared memory of its own. */
@@ -184,26 +146,29 @@ static const sqlite3_io_methods WAL_METHODS = {.iVersion = 1,
                                                .xTruncate = wal_truncate,
                                                .xSync = wal_sync,
                                                .xFileSize = wal_size,
-                                               .xLock = wal_lock,
-                                               .xUnlock = wal_unlock,
-                                               .xCheckReservedLock = wal_reserved,
-                                               .xFileControl = wal_control,
-                                               .xSectorSize = wal_sector,
-                                               .xDeviceCharacteristics = wal_device};
+                                               .xLock = vfs_file_lock,
+                                               .xUnlock = vfs_file_unlock,
+                                               .xCheckReservedLock = vfs_file_reserved,
+                                               .xFileControl = vfs_file_control,
+                                               .xSectorSize = vfs_file_sector,
+                                               .xDeviceCharacteristics = vfs_file_device};
 
-/* The two of this file. */
-static sqlite3_vfs gathering, gathering_unsynced;
+/* ---- the VFSes ---------------------------------------------------------------------------------------------------- */
+
+/* One for each enum storage, and the readers'. */
+enum { READERS = STORAGE_OWN + 1, VFSES };
+static const char *const NAMES[VFSES] = {[STORAGE_SYNCED] = "ringhold-synced",
+                                         [STORAGE_WRITTEN] = "ringhold-written",
+                                         [STORAGE_OWN] = "ringhold-own",
+                                         [READERS] = "ringhold-reader"};
+static sqlite3_vfs vfses[VFSES];
 
 static int open_wal(const sqlite3_vfs *vfs, const char *name, struct wal_file *wal, int flags,
                     int *ret_flags)
 {
-    sqlite3_vfs *under = vfs->pAppData;
-    memset(wal, 0, sizeof *wal);
-    wal->durable = vfs == &gathering;
-    wal->real = (sqlite3_file *)((char *)wal + REAL_AT);
-    int rc = under->xOpen(under, name, wal->real, flags, ret_flags);
-    /* Only a file with methods is closed by SQLite. */
-    wal->base.pMethods = wal->real->pMethods == NULL ? NULL : &WAL_METHODS;
+    int rc =
+        vfs_file_open(vfs->pAppData, name, &wal->over, sizeof *wal, &WAL_METHODS, flags, ret_flags);
+    wal->durable = vfs == &vfses[STORAGE_SYNCED];
     return rc;
 }
 
@@ -211,36 +176,51 @@ static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int 
                     int *ret_flags)
 {
     sqlite3_vfs *under = vfs->pAppData;
-    return (flags & SQLITE_OPEN_WAL) != 0
-               ? open_wal(vfs, name, (struct wal_file *)file, flags, ret_flags)
-               : under->xOpen(under, name, file, flags, ret_flags);
+    bool owner = vfs == &vfses[STORAGE_OWN], reader = vfs == &vfses[READERS];
+    if ((flags & SQLITE_OPEN_WAL) != 0 && !reader) {
+        return open_wal(vfs, name, (struct wal_file *)file, flags, ret_flags);
+    }
+    if ((flags & SQLITE_OPEN_MAIN_DB) != 0 && (owner || reader)) {
+        return shm_locks_open(under, name, file, owner, flags, ret_flags);
+    }
+    return under->xOpen(under, name, file, flags, ret_flags);
 }
 
 static void register_vfs(sqlite3_vfs *vfs, sqlite3_vfs *under, const char *name)
 {
+    size_t wal_room = VFS_FILE_ROOM(sizeof(struct wal_file)), room = shm_locks_room();
     *vfs = *under; /* every method but xOpen is the default's */
     vfs->zName = name;
     vfs->pNext = NULL;
     vfs->pAppData = under;
-    vfs->szOsFile = REAL_AT + under->szOsFile;
+    vfs->szOsFile = (int)(room > wal_room ? room : wal_room) + under->szOsFile;
     vfs->xOpen = vfs_open;
     if (sqlite3_vfs_register(vfs, 0) != SQLITE_OK) {
         vfs->zName = NULL;
     }
 }
 
-static void register_both(void)
+static void register_all(void)
 {
     sqlite3_vfs *under = sqlite3_vfs_find(NULL);
-    if (under != NULL) {
-        register_vfs(&gathering, under, "ringhold-wal");
-        register_vfs(&gathering_unsynced, under, "ringhold-wal-unsynced");
+    for (int i = 0; i < VFSES && under != NULL; i++) {
+        register_vfs(&vfses[i], under, NAMES[i]);
     }
 }
 
-const char *wal_vfs_name(bool durable)
+static const char *name_of(int vfs)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, register_both);
-    return durable ? gathering.zName : gathering_unsynced.zName;
+    pthread_once(&once, register_all);
+    return vfses[vfs].zName;
+}
+
+const char *wal_vfs_name(enum storage storage)
+{
+    return name_of((int)storage);
+}
+
+const char *wal_vfs_reader_name(void)
+{
+    return name_of(READERS);
 }

@@ -212,7 +212,8 @@ static bool bring_up(struct restore *restore, int64_t now_ms, int64_t *ret_fence
     static const unsigned char NO_SEED[32]; /* the copy has a secret of its own */
     char because[256];
     struct machine *machine = NULL;
-    if (machine_open(restore->made, true, false, NO_SEED, &machine, because) != STATUS_OK) {
+    if (machine_open(restore->made, STORAGE_SYNCED, false, NO_SEED, &machine, because) !=
+        STATUS_OK) {
         return refuse(restore->why, "%s cannot be restored: %s.", restore->file, because);
     }
     bool stepped = step_fence(restore, machine, step_of(restore, now_ms));

@@ -31,7 +31,7 @@ bool partition_open(struct partition *partition, const char *database,
 {
     struct machine *machine = NULL;
     snprintf(partition->database, sizeof partition->database, "%s", database);
-    if (machine_open(database, options.durable, options.check_integrity, options.seed, &machine,
+    if (machine_open(database, options.storage, options.check_integrity, options.seed, &machine,
                      ret_why) != STATUS_OK) {
         return false;
     }
@@ -187,10 +187,18 @@ struct partition_files partition_files(const struct partition *partition)
                                     .wal_bytes = file_bytes(partition->database, "-wal")};
 }
 
+/* The file keeps the length it once had, and begins anew when all of it has been moved: its length says nothing, but for a
+   log that another process left behind. */
+static int64_t wal_bytes_in_use(const struct partition *partition)
+{
+    int64_t pages = machine_wal_pages(partition->machine);
+    return pages > 0 ? pages * PAGE_BYTES : partition_files(partition).wal_bytes;
+}
+
 void partition_checkpoint(struct partition *partition, int64_t wal_bytes_max)
 {
     pthread_rwlock_rdlock(&partition->gate);
-    if (partition->machine != NULL && partition_files(partition).wal_bytes > wal_bytes_max) {
+    if (partition->machine != NULL && wal_bytes_in_use(partition) > wal_bytes_max) {
         reader_checkpoint(partition->maintenance);
     }
     pthread_rwlock_unlock(&partition->gate);

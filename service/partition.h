@@ -40,7 +40,7 @@ struct reader_slot {
 };
 
 struct partition_options {
-    bool durable;
+    enum storage storage;
     bool check_integrity;      /* the last process to use the file did not stop in order */
     const unsigned char *seed; /* machine_open */
 };
@@ -85,7 +85,8 @@ void partition_read(struct partition *partition, struct reader_slot *slot,
 /* Gives back what the slot holds. */
 void reader_slot_close(struct reader_slot *slot);
 
-/* Moves the write-ahead log into the file, beside who writes, when it is longer than this. */
+/* Moves the write-ahead log into the file, beside who writes, when more than this was written to it since it last began
+   anew. */
 void partition_checkpoint(struct partition *partition, int64_t wal_bytes_max);
 
 /* Bytes of its file and of the write-ahead log beside it. */

@@ -141,7 +141,8 @@ static bool open_partition(struct server *server, char why[DATADIR_WHY_BYTES])
         snprintf(why, DATADIR_WHY_BYTES, "the kernel gives no random bytes");
         return false;
     }
-    struct partition_options options = {.durable = server->config->durable,
+    struct partition_options options = {.storage = server->config->durable ? STORAGE_SYNCED
+                                                                           : STORAGE_WRITTEN,
                                         .check_integrity = !datadir_was_clean(server->datadir),
                                         .seed = seed};
     bool opened = partition_open(&server->partition, database, options, because);

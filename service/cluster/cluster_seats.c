@@ -43,7 +43,7 @@ static void open_seat(struct seat *seat, bool founds)
     int64_t id = seat->partition->id;
     char database[CLUSTER_FILE_BYTES], why[256] = "";
     cluster_database_path(cluster->data_dir, id, "", database);
-    struct partition_options options = {.durable = false, .seed = cluster->seed};
+    struct partition_options options = {.storage = STORAGE_OWN, .seed = cluster->seed};
     struct hosted_hooks hooks = {on_batch_done, on_leader, on_led, on_stopped, seat};
     bool opened = partition_open(seat->partition, database, options, why);
     if (opened) {

@@ -30,7 +30,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: check-db PATH\n");
         return 2;
     }
-    if (machine_open(argv[1], true, true, SEED, &machine, why) != STATUS_OK) {
+    if (machine_open(argv[1], STORAGE_SYNCED, true, SEED, &machine, why) != STATUS_OK) {
         fprintf(stderr, "check-db: %s\n", why);
         return 1;
     }

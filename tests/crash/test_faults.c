@@ -21,7 +21,7 @@ enum { PATH_BYTES = 128, ATTEMPTS_MAX = 200 };
 
 static struct {
     char dir[PATH_BYTES / 2], path[PATH_BYTES], copy[PATH_BYTES];
-    bool durable;
+    enum storage storage;
     bool
         cold; /* the machine is opened anew before each batch, so that it must read what it needs */
     uint64_t first;               /* the state's hash before the first batch */
@@ -48,7 +48,7 @@ static void set_up(void)
     cr_assert_not_null(mkdtemp(stage.dir));
     snprintf(stage.path, sizeof stage.path, "%s/partition.db", stage.dir);
     snprintf(stage.copy, sizeof stage.copy, "%s/copy.db", stage.dir);
-    stage.durable = true;
+    stage.storage = STORAGE_SYNCED;
     faulty_install();
 }
 
@@ -82,7 +82,7 @@ static struct machine *open_sane(const char *path)
     struct machine *machine;
     struct arena arena = ARENA_EMPTY;
     char why[256];
-    cr_assert_eq(machine_open(path, stage.durable, true, SEED, &machine, why), STATUS_OK, "%s",
+    cr_assert_eq(machine_open(path, stage.storage, true, SEED, &machine, why), STATUS_OK, "%s",
                  why);
     const char *wrong = machine_sanity(machine, &arena);
     cr_assert_null(wrong, "the state is not sane: %s", wrong);
@@ -155,7 +155,7 @@ static void cool(struct scene *scene)
         faulty_pause();
         reader_close(scene->cached);
         machine_close(scene->machine);
-        cr_assert_eq(machine_open(stage.path, stage.durable, false, SEED, &scene->machine, why),
+        cr_assert_eq(machine_open(stage.path, stage.storage, false, SEED, &scene->machine, why),
                      STATUS_OK, "%s", why);
         cr_assert_eq(reader_open(stage.path, scene->machine, &scene->cached, why), STATUS_OK);
         faulty_go_on();
@@ -373,12 +373,22 @@ Test(faults, each_read_may_fail)
     cr_expect_eq(stage.kept, 0);
 }
 
-Test(faults, relaxed_durability_survives_a_full_disk_too)
+static void meet_a_full_disk_unsynced(enum storage storage)
 {
-    stage.durable = false;
+    stage.storage = storage;
     play_each((struct faulty_plan){FAULTY_WRITE, 0, 1, SQLITE_FULL, true}, 100);
     cr_expect_gt(stage.refused, 0);
     cr_expect_eq(stage.kept, 0);
+}
+
+Test(faults, relaxed_durability_survives_a_full_disk_too)
+{
+    meet_a_full_disk_unsynced(STORAGE_WRITTEN);
+}
+
+Test(faults, a_file_of_ones_own_survives_a_full_disk_too)
+{
+    meet_a_full_disk_unsynced(STORAGE_OWN);
 }
 
 /* ---- power cuts --------------------------------------------------------------------------------------------------- */
@@ -395,7 +405,7 @@ static uint64_t hash_after_power_cut(unsigned seed)
     faulty_power_cut(from, to, seed * 31 + 7);
     char why[256];
     struct machine *machine;
-    cr_assert_eq(machine_open(stage.copy, stage.durable, true, SEED, &machine, why), STATUS_OK,
+    cr_assert_eq(machine_open(stage.copy, stage.storage, true, SEED, &machine, why), STATUS_OK,
                  "seed %u: %s", seed, why);
     struct arena arena = ARENA_EMPTY;
     const char *wrong = machine_sanity(machine, &arena);
@@ -457,24 +467,24 @@ static void expect_an_earlier_state(uint64_t left, size_t batch, unsigned seed)
 
 Test(faults, with_relaxed_durability_a_power_cut_takes_only_the_last_batches)
 {
-    stage.durable = false;
+    stage.storage = STORAGE_WRITTEN;
     play_with_power_cuts(expect_an_earlier_state);
     cr_expect_gt(lost, 0, "what is not synced can be lost; else this test looks at nothing");
 }
 
 /* The calls of that kind that a whole play makes. */
-static long calls_of_a_play(enum faulty_call kind, bool durable)
+static long calls_of_a_play(enum faulty_call kind, enum storage storage)
 {
-    stage.durable = durable;
+    stage.storage = storage;
     return rehearse(kind);
 }
 
 Test(faults, relaxed_durability_writes_a_commit_in_one_piece_as_well_and_does_not_sync_it)
 {
-    long writes = calls_of_a_play(FAULTY_WRITE, true);
-    cr_expect_eq(calls_of_a_play(FAULTY_WRITE, false), writes);
-    cr_expect_leq(calls_of_a_play(FAULTY_SYNC, false),
-                  calls_of_a_play(FAULTY_SYNC, true) - PLAY_BATCHES);
+    long writes = calls_of_a_play(FAULTY_WRITE, STORAGE_SYNCED);
+    cr_expect_eq(calls_of_a_play(FAULTY_WRITE, STORAGE_WRITTEN), writes);
+    cr_expect_leq(calls_of_a_play(FAULTY_SYNC, STORAGE_WRITTEN),
+                  calls_of_a_play(FAULTY_SYNC, STORAGE_SYNCED) - PLAY_BATCHES);
 }
 
 static void cut_power_in_each_commit(struct scene *scene, size_t batch)
@@ -513,7 +523,7 @@ Test(faults, a_power_cut_while_a_batch_is_stored_leaves_all_or_nothing_of_it)
 
 /* ---- opening ------------------------------------------------------------------------------------------------------ */
 
-static void open_at_each_fault(unsigned calls, int code)
+static void open_at_each_fault(enum storage storage, unsigned calls, int code)
 {
     struct machine *machine;
     char why[256];
@@ -521,7 +531,7 @@ static void open_at_each_fault(unsigned calls, int code)
         remove_all(stage.path);
         faulty_follow((struct faulty_plan){calls, n, 1000000, code, true});
         why[0] = '\0';
-        enum status status = machine_open(stage.path, true, true, SEED, &machine, why);
+        enum status status = machine_open(stage.path, storage, true, SEED, &machine, why);
         long failures = faulty_failures();
         faulty_heal();
         if (status == STATUS_OK) {
@@ -538,9 +548,11 @@ static void open_at_each_fault(unsigned calls, int code)
 
 Test(faults, opening_says_why_it_cannot_and_can_be_tried_again)
 {
-    open_at_each_fault(FAULTY_WRITE, SQLITE_FULL);
-    open_at_each_fault(FAULTY_SYNC, SQLITE_IOERR_FSYNC);
-    open_at_each_fault(FAULTY_SHARED, SQLITE_IOERR_SHMSIZE);
+    open_at_each_fault(STORAGE_SYNCED, FAULTY_WRITE, SQLITE_FULL);
+    open_at_each_fault(STORAGE_SYNCED, FAULTY_SYNC, SQLITE_IOERR_FSYNC);
+    open_at_each_fault(STORAGE_SYNCED, FAULTY_SHARED, SQLITE_IOERR_SHMSIZE);
+    open_at_each_fault(STORAGE_OWN, FAULTY_WRITE, SQLITE_FULL);
+    open_at_each_fault(STORAGE_OWN, FAULTY_SHARED, SQLITE_IOERR_SHMSIZE);
 }
 
 /* ---- reading ------------------------------------------------------------------------------------------------------ */

@@ -97,7 +97,8 @@ struct machine *front_machine(int number, struct arena *arena)
     static struct machine *machines[2];
     char why[256];
     if (machines[number] == NULL) {
-        enum status status = machine_open(":memory:", false, false, SEED, &machines[number], why);
+        enum status status =
+            machine_open(":memory:", STORAGE_WRITTEN, false, SEED, &machines[number], why);
         PROMISE(status == STATUS_OK, "%s", why);
     }
     machine_begin(machines[number], arena);

@@ -55,7 +55,7 @@ static struct machine *open_machine(const char *path)
 {
     struct machine *machine = NULL;
     char why[256];
-    if (machine_open(path, false, false, SECRET, &machine, why) != STATUS_OK) {
+    if (machine_open(path, STORAGE_OWN, false, SECRET, &machine, why) != STATUS_OK) {
         fprintf(stderr, "cannot open %s: %s\n", path, why);
         exit(2);
     }

@@ -101,7 +101,7 @@ static void stopped(void *context, int64_t partition, const char *why)
 
 static bool open_machine(struct node *node, char why[256])
 {
-    if (machine_open(node->database, false, node->unclean, SECRET, &node->machine, why) !=
+    if (machine_open(node->database, STORAGE_OWN, node->unclean, SECRET, &node->machine, why) !=
         STATUS_OK) {
         return false;
     }

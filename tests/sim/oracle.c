@@ -44,7 +44,7 @@ void oracle_begin(void)
 {
     static const unsigned char SECRET[32] = "the same for all of the cluster";
     char why[256] = "";
-    if (machine_open(DATABASE, false, false, SECRET, &oracle.machine, why) != STATUS_OK) {
+    if (machine_open(DATABASE, STORAGE_WRITTEN, false, SECRET, &oracle.machine, why) != STATUS_OK) {
         wrong("the oracle cannot open its state: %s", why);
     }
     promises_begin();

@@ -10,7 +10,7 @@ static const unsigned char SEED[32] = "a test's seed, always the same.";
 static void open_machine(struct fixture *f)
 {
     char why[256];
-    enum status status = machine_open(f->path, false, true, SEED, &f->machine, why);
+    enum status status = machine_open(f->path, STORAGE_WRITTEN, true, SEED, &f->machine, why);
     cr_assert_eq(status, STATUS_OK, "cannot open the machine: %s", why);
 }
 

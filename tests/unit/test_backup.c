@@ -41,8 +41,8 @@ static struct machine *open_state(void)
     struct machine *machine = NULL;
     char because[256];
     mkdir(data, 0700);
-    cr_assert_eq(machine_open(database, true, true, SEED, &machine, because), STATUS_OK, "%s",
-                 because);
+    cr_assert_eq(machine_open(database, STORAGE_SYNCED, true, SEED, &machine, because), STATUS_OK,
+                 "%s", because);
     return machine;
 }
 

@@ -205,7 +205,8 @@ Test(replica_state, a_file_of_the_first_schema_is_brought_forward_with_all_that_
     sqlite3_close(db);
     char why[256];
     static const unsigned char NO_SEED[32];
-    cr_assert_eq(machine_open(f.path, false, true, NO_SEED, &f.machine, why), STATUS_OK, "%s", why);
+    cr_assert_eq(machine_open(f.path, STORAGE_WRITTEN, true, NO_SEED, &f.machine, why), STATUS_OK,
+                 "%s", why);
     cr_expect_eq(machine_counters(f.machine).applied_index, 0);
     cr_expect_eq(get_session(&f, "s").status, STATUS_OK);
     struct result queue = fixture_read(
