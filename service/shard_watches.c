@@ -20,6 +20,7 @@ enum {
 };
 
 struct shard_watch {
+    /* Not written while it is telling, when the request on its way reads them without mu. */
     char queue[NAME_BYTES_MAX + 1];
     char url[MEMBER_ADDRESS_BYTES_MAX + 1];
     int64_t until_us;
@@ -65,31 +66,47 @@ static struct shard_watch *place(struct shard_watches *watches, struct text queu
     return &watches->at[(ring_hash(queue) + nth) % WATCHES];
 }
 
+static struct shard_watch *find_locked(struct shard_watches *watches, struct text queue,
+                                       struct text url)
+{
+    for (size_t i = 0; i < PLACES; i++) {
+        struct shard_watch *watch = place(watches, queue, i);
+        if (text_equal(text_of(watch->queue), queue) && text_equal(text_of(watch->url), url)) {
+            return watch;
+        }
+    }
+    return NULL;
+}
+
+/* NULL: there is none. */
+static struct shard_watch *take_spare_locked(struct shard_watches *watches, struct text queue,
+                                             struct text url, int64_t now_us)
+{
+    for (size_t i = 0; i < PLACES; i++) {
+        struct shard_watch *watch = place(watches, queue, i);
+        if (watch->until_us < now_us && !watch->telling) {
+            memcpy(watch->queue, queue.at, queue.len);
+            memcpy(watch->url, url.at, url.len);
+            watch->queue[queue.len] = watch->url[url.len] = '\0';
+            watch->count = 0;
+            return watch;
+        }
+    }
+    return NULL;
+}
+
 void shard_watches_add(struct shard_watches *watches, struct text queue, struct text url)
 {
     int64_t now_us = clock_monotonic_us();
-    struct shard_watch *found = NULL;
     if (queue.len > NAME_BYTES_MAX || url.len > MEMBER_ADDRESS_BYTES_MAX) {
         return;
     }
     pthread_mutex_lock(&watches->mu);
-    for (size_t i = 0; i < PLACES; i++) {
-        struct shard_watch *watch = place(watches, queue, i);
-        bool same =
-            text_equal(text_of(watch->queue), queue) && text_equal(text_of(watch->url), url);
-        bool spare = watch->until_us < now_us && !watch->telling;
-        found = same || (found == NULL && spare) ? watch : found;
-        if (same) {
-            break;
-        }
-    }
-    if (found != NULL) { /* else there are too many: they look again by themselves */
-        memcpy(found->queue, queue.at, queue.len);
-        memcpy(found->url, url.at, url.len);
-        found->queue[queue.len] = found->url[url.len] = '\0';
-        found->count = found->telling ? found->count : 0;
-        found->until_us = now_us + WATCH_US;
-        atomic_store(&watches->until_us, found->until_us);
+    struct shard_watch *watch = find_locked(watches, queue, url);
+    watch = watch != NULL ? watch : take_spare_locked(watches, queue, url, now_us);
+    if (watch != NULL) { /* else there are too many: they look again by themselves */
+        watch->until_us = now_us + WATCH_US;
+        atomic_store(&watches->until_us, watch->until_us);
     }
     pthread_mutex_unlock(&watches->mu);
 }

@@ -35,6 +35,9 @@ static void on_answer(void *context, enum peer_verdict verdict, struct text answ
     struct question *question = context;
     struct arena arena = ARENA_EMPTY;
     struct pulses pulses;
+    if (verdict == PEER_ACCEPTED) {
+        routes_heard(question->cluster, question->member);
+    }
     if (verdict == PEER_ACCEPTED && pulses_decode(answer, &arena, &pulses)) {
         for (size_t i = 0; i < pulses.count; i++) {
             hear(question, &pulses.at[i]);
@@ -66,27 +69,29 @@ static bool ask_member(struct cluster *cluster, const struct member *member)
     return asked;
 }
 
-/* Once at a time: a member that does not answer is not asked more and more. */
-static void ask_once(struct cluster *cluster, uint64_t leader)
+/* Once at a time: a member that does not answer is not asked more and more. `asked`: members, as bits of their places. */
+static void ask_once(struct cluster *cluster, uint64_t member, uint64_t *asked)
 {
-    int place = table_find(&cluster->table, leader);
+    int place = member == cluster->node ? -1 : table_find(&cluster->table, member);
+    if (place < 0 || (*asked & members_one((unsigned)place)) != 0) {
+        return;
+    }
+    *asked |= members_one((unsigned)place);
     uint64_t *free_place = asked_place(cluster, 0);
-    if (place >= 0 && free_place != NULL && asked_place(cluster, leader) == NULL &&
+    if (free_place != NULL && asked_place(cluster, member) == NULL &&
         ask_member(cluster, &cluster->table.members[place])) {
-        *free_place = leader;
+        *free_place = member;
     }
 }
 
 void pulse_ask(struct cluster *cluster)
 {
-    uint64_t asked = 0; /* members, as bits of their places */
+    uint64_t asked = 0;
     for (unsigned i = 0; i < cluster->table.partition_count; i++) {
-        struct seat *seat = &cluster->seats[i];
-        uint64_t leader = seat->hosted == NULL || seat->closing ? 0 : hosted_leader(seat->hosted);
-        int place = leader == cluster->node ? -1 : table_find(&cluster->table, leader);
-        if (place >= 0 && (asked & members_one((unsigned)place)) == 0) {
-            asked |= members_one((unsigned)place);
-            ask_once(cluster, leader);
+        const struct seat *seat = &cluster->seats[i];
+        if (seat->hosted != NULL && !seat->closing) {
+            ask_once(cluster, hosted_leader(seat->hosted), &asked);
+            ask_once(cluster, seat->former.member, &asked);
         }
     }
 }

@@ -57,29 +57,39 @@ void routes_led(struct cluster *cluster, int64_t partition, uint64_t leader)
     pthread_mutex_unlock(&cluster->mu);
 }
 
-/* Another leads: what is asked of the one before it will not be answered, unless soon. */
+/* Another leads: what is asked of the one before it, which is gone, will not be answered. */
 static void forsake_former(struct cluster *cluster, struct seat *seat, int64_t partition)
 {
-    int place = table_find(&cluster->table, seat->former);
+    int place = table_find(&cluster->table, seat->former.member);
     if (place >= 0) {
         proxy_forsake(cluster->proxy, cluster->table.members[place].facts.url, partition,
-                      seat->deposed_us);
+                      seat->former.deposed_us);
     }
-    seat->former = 0;
+    seat->former.member = 0;
 }
 
 static void follow(struct cluster *cluster, struct seat *seat, int64_t partition, int64_t now_us)
 {
     uint64_t leader = hosted_leader(seat->hosted);
     bool another = leader != 0 && leader != seat->leader;
-    if (seat->former != 0 &&
-        (another || now_us >= seat->deposed_us + (int64_t)CLUSTER_FORSAKE_MS * 1000)) {
+    if (seat->former.member != 0 &&
+        (another ||
+         former_is_gone(&seat->former, now_us, CLUSTER_FORSAKE_MS, CLUSTER_FORSAKE_MS_MAX))) {
         forsake_former(cluster, seat, partition);
     }
     if (another) {
-        seat->former = seat->leader != cluster->node ? seat->leader : 0;
-        seat->deposed_us = now_us;
+        uint64_t former = seat->leader != cluster->node ? seat->leader : 0;
+        seat->former = (struct former){former, now_us, now_us};
         seat->leader = leader;
+    }
+}
+
+void routes_heard(struct cluster *cluster, uint64_t member)
+{
+    int64_t now_us = clock_monotonic_us();
+    for (unsigned i = 0; i < cluster->partitions.count; i++) {
+        struct former *former = &cluster->seats[i].former;
+        former->heard_us = former->member == member ? now_us : former->heard_us;
     }
 }
 

@@ -42,8 +42,10 @@ enum {
                               for a reason that the table may not know yet */
     CLUSTER_ELECTING_MS =
         3000, /* for so long an election is waited for; then it may be that we alone hear of none */
-    CLUSTER_FORSAKE_MS =
-        500, /* who is there, and leads no more, has said so of whatever it was asked by then */
+    CLUSTER_FORSAKE_MS = 500, /* who leads no more and was silent for so long will not answer */
+    CLUSTER_FORSAKE_MS_MAX =
+        REPLICA_UNKNOWN_MS +
+        CLUSTER_FORSAKE_MS, /* by then who is there has answered what it was asked */
     CLUSTER_TOKEN_DIGITS = 64,
     WATCHES_HELD_MAX =
         2 * MEMBERS_MAX /* a member that has come back asks before its old ask is gone */
@@ -60,8 +62,7 @@ struct seat {
     bool changing;        /* a change of its membership is under way */
     int64_t hand_over_us; /* not before then */
     uint64_t leader;      /* the last that was known here; 0: none ever was */
-    uint64_t former;      /* the one before it, for whose answers clients still wait; 0: none */
-    int64_t deposed_us;   /* when that was noticed */
+    struct former former; /* the one before it, for whose answers clients still wait */
 };
 
 /* What group 0's leader last heard of a member. */
@@ -202,7 +203,7 @@ void standing_doubt(struct cluster *cluster);
 struct standing overview_standing(const struct cluster *cluster, uint64_t member);
 /* For the other threads, as leader of group 0; else, that this node does not know. */
 void overview_publish(struct cluster *cluster, bool leads);
-/* cluster_pulse.c: asks those who lead what is held here, and answers who asks. */
+/* cluster_pulse.c: asks those who lead what is held here, or did until just now, and answers who asks. */
 void pulse_ask(struct cluster *cluster);
 void pulse_answer(struct cluster *cluster, struct control *control);
 
@@ -219,6 +220,8 @@ void routes_publish(struct cluster *cluster);
 void routes_forget(struct cluster *cluster);
 /* What our own replicas know of their leaders; once in each turn. */
 void routes_follow(struct cluster *cluster);
+/* The member gave a sign of life. */
+void routes_heard(struct cluster *cluster, uint64_t member);
 /* A leader has changed. */
 void routes_led(struct cluster *cluster, int64_t partition, uint64_t leader);
 /* Called with mu held: the table as the other threads know it, NULL: not at all; and what handlers see of it. */

@@ -221,3 +221,11 @@ enum presence_verdict presence_judge(struct presence *presence, int64_t now_us, 
     bool long_ago = now_us - presence->down_us > replace_after_ms * 1000;
     return state == MEMBER_DOWN && long_ago ? PRESENCE_OVERDUE : PRESENCE_DOWN;
 }
+
+/* ---- leaders that are none any more ------------------------------------------------------------------------------- */
+
+bool former_is_gone(const struct former *former, int64_t now_us, int64_t silent_ms, int64_t ms_max)
+{
+    return now_us - former->heard_us >= silent_ms * 1000 ||
+           now_us - former->deposed_us >= ms_max * 1000;
+}

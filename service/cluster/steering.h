@@ -74,4 +74,16 @@ enum presence_verdict { PRESENCE_UP, PRESENCE_DOWN, PRESENCE_OVERDUE };
 enum presence_verdict presence_judge(struct presence *presence, int64_t now_us, int64_t silent_ms,
                                      enum member_state state, int64_t replace_after_ms);
 
+/* ---- leaders that are none any more ------------------------------------------------------------------------------- */
+
+/* Who led a partition before its leader now, and may still answer what it was asked as such. Monotonic. */
+struct former {
+    uint64_t member; /* 0: none */
+    int64_t deposed_us;
+    int64_t heard_us; /* its last sign of life; at first deposed_us */
+};
+/* Whether no answer is to be waited for: it has been silent for silent_ms, or was there for ms_max, and so has answered
+   whatever it will. */
+bool former_is_gone(const struct former *former, int64_t now_us, int64_t silent_ms, int64_t ms_max);
+
 #endif

@@ -300,3 +300,19 @@ Test(steering, who_was_never_heard_of_is_down_from_when_it_was_looked_for)
     cr_expect_eq(presence_judge(&presence, 6000000, 3000, MEMBER_DOWN, 1000), PRESENCE_DOWN);
     cr_expect_eq(presence_judge(&presence, 6000001, 3000, MEMBER_DOWN, 1000), PRESENCE_OVERDUE);
 }
+
+/* ---- leaders that are none any more ------------------------------------------------------------------------------- */
+
+Test(steering, a_deposed_leader_is_waited_for_while_it_is_there)
+{
+    enum { SILENT_MS = 500, MAX_MS = 5500, MS = 1000 };
+    struct former former = {1, 1000 * MS, 1000 * MS};
+    cr_expect_not(former_is_gone(&former, 1499 * MS, SILENT_MS, MAX_MS));
+    cr_expect(former_is_gone(&former, 1500 * MS, SILENT_MS, MAX_MS));
+    former.heard_us = 1250 * MS;
+    cr_expect_not(former_is_gone(&former, 1749 * MS, SILENT_MS, MAX_MS));
+    cr_expect(former_is_gone(&former, 1750 * MS, SILENT_MS, MAX_MS));
+    former.heard_us = 6400 * MS;
+    cr_expect_not(former_is_gone(&former, 6499 * MS, SILENT_MS, MAX_MS));
+    cr_expect(former_is_gone(&former, 6500 * MS, SILENT_MS, MAX_MS));
+}
