@@ -8,6 +8,7 @@ import { checkAll } from './check/check.mjs';
 import { History } from './check/history.mjs';
 import { pause, Slot } from './client.mjs';
 import { faults } from './faults.mjs';
+import { Leaders } from './leaders.mjs';
 import { LockClient } from './locks.mjs';
 import { longestGap, longestWait, Probe, served } from './probes.mjs';
 import { Consumer, Producer, queueSettings } from './queues.mjs';
@@ -68,6 +69,7 @@ export class Run {
     this.world = makeWorld(this.scratch);
     this.steps = schedule({ seed, size, rounds, kinds, has: this.world.has });
     this.cluster = new ChaosCluster(this.world, this.steps);
+    this.leaders = new Leaders(this.cluster, say);
     this.random = generator(seed ^ 0x5eed);
     this.history = new History();
     this.asker = new Asker();
@@ -169,7 +171,7 @@ export class Run {
   async #step(step, i) {
     const { kind, victim, group, holdMs, calmMs } = step;
     const hit = kind === 'halves' || kind === 'pair' ? group : [victim];
-    const whom = kind === 'kill all' || kind === 'join' ? '' : ` ${hit.map((n) => this.cluster.members[n].name).join(' ')}`;
+    const whom = ['kill all', 'join', 'none'].includes(kind) ? '' : ` ${hit.map((n) => this.cluster.members[n].name).join(' ')}`;
     const label = `${kind}${whom}`;
     const { body: ring } = await this.cluster.members[0].ask('GET', '/v1/ring');
     const at = new Date().toISOString();
