@@ -128,6 +128,8 @@ enum {
     REPLICA_UNKNOWN_MS =
         5000, /* how long after a lost leadership an outcome may still come to light */
     REPLICA_HOLD_MS = 2000,      /* how long a proposal waits for room on the disk */
+    REPLICA_SEEK_MS = 250,       /* how long who is to lead next may take to answer, */
+    REPLICA_DRAIN_MS = 500,      /* and then to have what is in flight, for which proposals wait */
     REPLICA_CHANGE_MS = 5000,    /* how long a change of members waits for what is in flight */
     REPLICA_CATCH_UP_MAX = 1024, /* entries a member may lag behind and be waited for */
     REPLICA_SNAPSHOT_RETRY_MS = 1000,

@@ -133,6 +133,7 @@ void replica_turn(struct replica *replica)
     tell_changes(replica);
     if (replica->failed && !replica->failure_told && !replica->closing) {
         replica->failure_told = true;
+        replica_abdicate(replica);
         if (replica->hooks.stopped != NULL) {
             replica->hooks.stopped(replica->hooks.context, replica->why);
         }

@@ -11,6 +11,7 @@
  */
 #include "service/cluster/replica_state.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const struct raft_server *member(const struct replica *replica, uint64_t node)
@@ -56,7 +57,8 @@ int replica_members(const struct replica *replica, struct replica_member ret[])
 
 bool replica_members_hold(const struct replica *replica)
 {
-    return replica->step == CHANGE_DRAINING || replica_transferring(replica);
+    return replica->step == CHANGE_DRAINING ||
+           (replica_transferring(replica) && replica->transfer != TRANSFER_SOUGHT);
 }
 
 /* ---- changes ------------------------------------------------------------------------------------------------------ */
@@ -197,11 +199,13 @@ void replica_change(struct replica *replica, enum replica_change change, uint64_
 /* ---- leadership --------------------------------------------------------------------------------------------------- */
 
 /*
- *     NONE ─► DRAINING ─the next leader has everything─► STARTED ─► OVER ─► NONE, done
- *                 └─ not in time ─► OVER
+ *     NONE ─► SOUGHT ─it answers─► DRAINING ─it has everything─► STARTED ─► OVER ─► NONE, done
+ *                └─ not in time ─► OVER ◄─ not in time ─┘
  *
- * The engine would wait for that too, but takes any answer of the next leader's for the last one; that one then refuses
- * to be elected, and the group does nothing until the time for it is up.
+ * Proposals wait from DRAINING on: so the next leader must first store what was in the log when it was sought. One that was
+ * there a moment ago may have gone since, as one does whose disk is full, and the group would do nothing until the time is up.
+ * The engine would wait for everything too, but takes any answer of the next leader's for the last one; that one then
+ * refuses to be elected, with the same end.
  */
 
 /* The voter that has most of the log; 0 when there is no other. */
@@ -231,20 +235,42 @@ static void transferred(struct raft_transfer *request)
     replica->transfer_moved = leader == replica->transfer_to;
 }
 
+static void transfer_in(struct replica *replica, enum transfer_step step, unsigned ms_max)
+{
+    replica->transfer = step;
+    replica->transfer_until = replica_now(replica) + ms_max;
+}
+
+/* Whether it can be given up, or must be: this replica leads no more, or it takes too long. */
+static bool transfer_is_late(const struct replica *replica)
+{
+    bool leads = raft_state((struct raft *)&replica->raft) == RAFT_LEADER && !replica->failed &&
+                 !replica->closing;
+    return !leads || replica_now(replica) >= replica->transfer_until;
+}
+
+static void seek(struct replica *replica)
+{
+    if (transfer_is_late(replica)) {
+        replica->transfer = TRANSFER_OVER;
+    } else if (match_of(replica, replica->transfer_to) >= replica->transfer_from) {
+        transfer_in(replica, TRANSFER_DRAINING, REPLICA_DRAIN_MS);
+    }
+}
+
 static void drain_transfer(struct replica *replica)
 {
     struct raft *raft = &replica->raft;
-    bool leads = raft_state(raft) == RAFT_LEADER && !replica->failed && !replica->closing;
-    bool has_all = leads && match_of(replica, replica->transfer_to) == raft_last_index(raft);
-    if (has_all && replica_quiet(replica)) {
+    bool has_all = match_of(replica, replica->transfer_to) == raft_last_index(raft);
+    if (transfer_is_late(replica)) {
+        replica->transfer = TRANSFER_OVER;
+    } else if (has_all && replica_quiet(replica)) {
         replica->transfer_request.data = replica;
         replica->transfer = TRANSFER_STARTED;
         if (raft_transfer(raft, &replica->transfer_request, replica->transfer_to, transferred) !=
             0) {
             replica->transfer = TRANSFER_OVER;
         }
-    } else if (!leads || replica_now(replica) >= replica->transfer_until) {
-        replica->transfer = TRANSFER_OVER;
     }
 }
 
@@ -269,13 +295,65 @@ bool replica_transfer(struct replica *replica, uint64_t to, void (*done)(void *c
         !is_in_touch(replica, to)) {
         return false;
     }
-    replica->transfer = TRANSFER_DRAINING;
     replica->transfer_moved = false;
     replica->transfer_to = to;
-    replica->transfer_until = replica_now(replica) + REPLICA_HOLD_MS / 2;
+    replica->transfer_from = raft_last_index(&replica->raft);
     replica->transfer_done = done;
     replica->transfer_context = context;
+    transfer_in(replica, TRANSFER_SOUGHT, REPLICA_SEEK_MS);
+    seek(replica);
     return true;
+}
+
+/* Of the entry in the log; 0 when that is not known any more. */
+static raft_term term_at(const struct raft_trail *trail, raft_index index)
+{
+    for (unsigned i = trail->front; index > trail->offset && i != trail->back;
+         i = (i + 1) % trail->size) {
+        if (trail->records[i].index >= index) {
+            return trail->records[i].term;
+        }
+    }
+    return index == trail->snapshot.index ? trail->snapshot.term : 0;
+}
+
+static void word_sent(struct raft_io_send *request, int status)
+{
+    (void)status;
+    free(request);
+}
+
+/* Whose log ends there asks for votes. */
+static void send_word(struct replica *replica, uint64_t heir, raft_index end)
+{
+    struct raft *raft = &replica->raft;
+    char name[TRANSPORT_NAME_BYTES];
+    transport_name(heir, name);
+    struct raft_message word = {.type = RAFT_TIMEOUT_NOW,
+                                .server_id = heir,
+                                .server_address = name,
+                                .timeout_now = {.term = raft_current_term(raft),
+                                                .last_log_index = end,
+                                                .last_log_term = term_at(&raft->trail, end)}};
+    struct raft_io_send *request = calloc(1, sizeof *request);
+    if (request != NULL && replica->inner.send(&replica->io, request, &word, word_sent) != 0) {
+        free(request);
+    }
+}
+
+/* The heir may have more than it has told of, by what is on its way: a word for each place where its log may end. */
+void replica_abdicate(struct replica *replica)
+{
+    struct raft *raft = &replica->raft;
+    uint64_t heir = best_voter(replica);
+    raft_index match = match_of(replica, heir), last = raft_last_index(raft);
+    if (raft_state(raft) != RAFT_LEADER || heir == 0 || match == 0 ||
+        last - match > REPLICA_UNCOMMITTED_MAX) {
+        return;
+    }
+    for (raft_index end = match; end <= last; end++) {
+        send_word(replica, heir, end);
+    }
 }
 
 /* ---- the turn ----------------------------------------------------------------------------------------------------- */
@@ -294,6 +372,9 @@ static void tell_change(struct replica *replica)
 
 void replica_members_turn(struct replica *replica)
 {
+    if (replica->transfer == TRANSFER_SOUGHT) {
+        seek(replica);
+    }
     if (replica->transfer == TRANSFER_DRAINING) {
         drain_transfer(replica);
     }

@@ -70,7 +70,13 @@ struct image_put {
 
 enum change_step { CHANGE_NONE, CHANGE_DRAINING, CHANGE_SUBMITTED, CHANGE_ANSWERED, CHANGE_OVER };
 
-enum transfer_step { TRANSFER_NONE, TRANSFER_DRAINING, TRANSFER_STARTED, TRANSFER_OVER };
+enum transfer_step {
+    TRANSFER_NONE,
+    TRANSFER_SOUGHT,
+    TRANSFER_DRAINING,
+    TRANSFER_STARTED,
+    TRANSFER_OVER
+};
 
 struct replica {
     struct raft raft;
@@ -123,6 +129,7 @@ struct replica {
     enum transfer_step transfer;
     bool transfer_moved;
     uint64_t transfer_to, transfer_until;
+    uint64_t transfer_from; /* the log's last entry when it was sought */
     void (*transfer_done)(void *context, bool moved);
     void *transfer_context;
     struct raft_transfer transfer_request;
@@ -188,6 +195,11 @@ void replica_log_end(struct replica *replica);
 /* replica_members.c */
 void replica_members_turn(struct replica *replica);
 void replica_members_end(struct replica *replica);
+/*
+ * A leader that had to stop has the voter with most of its log ask for votes at once: its process goes on, and the others
+ * would notice by nothing but its silence.
+ */
+void replica_abdicate(struct replica *replica);
 /* Whether proposals are to wait for a change or a transfer. */
 bool replica_members_hold(const struct replica *replica);
 static inline bool replica_transferring(const struct replica *replica)

@@ -8,13 +8,15 @@ const SURELY_NOT_SENT = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH'])
 const REFUSED = new Set([429, 503]);
 
 export class Asker {
-  constructor() {
+  // At most so many requests are with one place at a time; others wait, and their patience runs.
+  constructor({ connectionsMax = CONNECTIONS_MAX } = {}) {
+    this.connectionsMax = connectionsMax;
     this.agents = new Map();
   }
 
   #agent(place) {
     const at = `${place.host}:${place.port}`;
-    if (!this.agents.has(at)) this.agents.set(at, new http.Agent({ keepAlive: true, maxSockets: CONNECTIONS_MAX }));
+    if (!this.agents.has(at)) this.agents.set(at, new http.Agent({ keepAlive: true, maxSockets: this.connectionsMax }));
     return this.agents.get(at);
   }
 

@@ -1,7 +1,7 @@
-// chaos.mjs [--seed S] [--sizes 3,5] [--rounds N] [--short | --kinds kill,isolate] [--seconds N] [--figures]: clusters of
-// real members under faults, with clients whose histories are judged. The seed repeats what is done to which member, not
-// the timing; after so many seconds no further fault begins. RINGHOLD names the binary; tests/chaos/enter.sh makes the
-// place to run in.
+// chaos.mjs [--seed S] [--sizes 3,5] [--rounds N] [--short | --kinds kill,isolate] [--seconds N] [--figures] [--keep]:
+// clusters of real members under faults, with clients whose histories are judged. The seed repeats what is done to which
+// member, not the timing; after so many seconds no further fault begins. What a run leaves is kept when it has failed, or
+// is to be. RINGHOLD names the binary; tests/chaos/enter.sh makes the place to run in.
 import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { figures } from './figures.mjs';
@@ -18,6 +18,7 @@ const { values } = parseArgs({
     short: { type: 'boolean', default: false },
     seconds: { type: 'string', default: '900' },
     figures: { type: 'boolean', default: false },
+    keep: { type: 'boolean', default: false },
   },
 });
 const seed = values.seed === '' ? pickSeed() : Number(values.seed);
@@ -52,10 +53,11 @@ async function one(size, report) {
     report.push(...run.report);
     if (run.world.slowBy) say(`  slow links by ${run.world.slowBy}`);
     if (!well) {
-      kept = true;
       console.error(run.wrong.slice(0, SHOWN).join('\n\n'));
-      console.error(`chaos: FAILED, ${run.wrong.length} wrong; the history and the logs are in ${run.keep()}`);
+      console.error(`chaos: FAILED, ${run.wrong.length} wrong`);
     }
+    kept = !well || values.keep;
+    if (kept) say(`  the history, the faults' times and the members' logs are in ${run.keep()}`);
     return well;
   } finally {
     await run.clean({ kept });

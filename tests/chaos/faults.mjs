@@ -1,5 +1,6 @@
 // What each kind of fault does, to the cluster and to those that it hits, and how it ends. `run` is { cluster, world,
-// ill }: the cluster's members by number, and the names of those that a load balancer with good health checks avoids.
+// ill, leaders, wrong }: the cluster's members by number, the names of those that a load balancer with good health checks
+// avoids, who begins to lead, and what is wrong.
 const HOUR_S = 3600;
 
 const names = (run, numbers) => numbers.map((n) => run.cluster.members[n].name);
@@ -35,6 +36,10 @@ function jump(seconds) {
 }
 
 export const faults = {
+  none: {
+    begin: (run) => run.leaders.rest(),
+    end: (run) => run.wrong.push(...run.leaders.moved()),
+  },
   kill: {
     begin: (run, { victim }) => kill(run, victim),
     end: (run, { victim }) => again(run, victim),
@@ -77,7 +82,7 @@ export const faults = {
   'full disk': {
     begin: (run, { victim }) => {
       run.ill.add(run.cluster.members[victim].name);
-      run.world.fill(run.cluster.members[victim].data);
+      return run.world.fill(run.cluster.members[victim].data);
     },
     end: (run, { victim }) => run.world.free(run.cluster.members[victim].data),
   },

@@ -8,8 +8,9 @@ import { checkAll } from './check/check.mjs';
 import { History } from './check/history.mjs';
 import { pause, Slot } from './client.mjs';
 import { faults } from './faults.mjs';
+import { Leaders } from './leaders.mjs';
 import { LockClient } from './locks.mjs';
-import { longestWait, Probe } from './probes.mjs';
+import { longestGap, longestWait, Probe, served } from './probes.mjs';
 import { Consumer, Producer, queueSettings } from './queues.mjs';
 import { generator } from './random.mjs';
 import { provisions, schedule } from './schedule.mjs';
@@ -68,9 +69,11 @@ export class Run {
     this.world = makeWorld(this.scratch);
     this.steps = schedule({ seed, size, rounds, kinds, has: this.world.has });
     this.cluster = new ChaosCluster(this.world, this.steps);
+    this.leaders = new Leaders(this.cluster, say);
     this.random = generator(seed ^ 0x5eed);
     this.history = new History();
     this.asker = new Asker();
+    this.probing = new Asker({ connectionsMax: Infinity }); // a probe's writes wait for nothing but the service
     this.ill = new Set();
     this.wrong = [];
     this.report = [];
@@ -101,7 +104,7 @@ export class Run {
     await this.cluster.placed();
   }
 
-  // A name on each partition.
+  // A name on each partition, by its id.
   async #names() {
     const [first] = this.cluster.members;
     const names = new Map();
@@ -109,7 +112,7 @@ export class Run {
       const { body } = await first.ask('GET', `/v1/ring/lookup?name=probe-${i}`);
       if (!names.has(body.partition)) names.set(body.partition, `probe-${i}`);
     }
-    return [...names.values()];
+    return names;
   }
 
   async #cast() {
@@ -130,14 +133,16 @@ export class Run {
       ...all('p', Producer, queues, 2),
       ...this.consumers,
     ];
-    this.probes = (await this.#names()).map((name) => new Probe(name, this.asker, this.#own(), () => this.#well()));
+    this.probes = new Map();
+    for (const [id, name] of await this.#names()) {
+      this.probes.set(id, new Probe(name, this.probing, this.#own(), () => this.#well()));
+    }
   }
 
   // Until every member says it is ready and has the same whole ring, and every partition takes writes. How long it took.
   async #recovered(what) {
     const begun = performance.now();
-    const acked = this.probes.map((probe) => probe.acked);
-    const writes = () => this.probes.every((probe, i) => probe.acked > acked[i]);
+    const writes = () => [...this.probes.values()].every((probe) => probe.firstAck(begun) < Infinity);
     let why = '';
     while (performance.now() - begun < WELL_MS) {
       why = writes() ? await this.#illness() : 'a partition takes no writes';
@@ -166,18 +171,22 @@ export class Run {
   async #step(step, i) {
     const { kind, victim, group, holdMs, calmMs } = step;
     const hit = kind === 'halves' || kind === 'pair' ? group : [victim];
-    const whom = kind === 'kill all' || kind === 'join' ? '' : ` ${hit.map((n) => this.cluster.members[n].name).join(' ')}`;
+    const whom = ['kill all', 'join', 'none'].includes(kind) ? '' : ` ${hit.map((n) => this.cluster.members[n].name).join(' ')}`;
     const label = `${kind}${whom}`;
+    const { body: ring } = await this.cluster.members[0].ask('GET', '/v1/ring');
+    const at = new Date().toISOString();
     const from = performance.now();
     await faults[kind].begin(this, step);
     await pause(holdMs);
+    const kept = served(ring, this.ill);
+    const ended = performance.now();
     await faults[kind].end(this, step);
     this.ill.clear();
     const back = await this.#recovered(label);
     const to = performance.now();
-    const gap = Math.max(...this.probes.map((probe) => probe.gap(from, to)));
+    const gap = longestGap(this.probes, kept, { from, back: ended, to });
     const wait = longestWait(this.history.ops, from, to);
-    this.report.push({ kind, size: this.size, gap, wait, back });
+    this.report.push({ kind, size: this.size, hit: whom.trim(), at, holdMs, gap, wait, back });
     const ms = (t) => `${Math.round(t)} ms`.padStart(8);
     this.say(`  ${String(i + 1).padStart(2)}/${this.steps.length} ${label.padEnd(20)} for ${ms(holdMs)}; no writes ${ms(gap)}; ` +
       `a client waited ${ms(wait)}; well ${ms(back)} later`);
@@ -190,11 +199,10 @@ export class Run {
     const drained = Promise.all(this.consumers.map((client) => client.finish(until)));
     await Promise.all(this.sessions.map((client) => client.finish()));
     if ((await drained).includes(false)) this.wrong.push(`a queue is not empty after ${DRAINED_MS / 1000} s of taking`);
-    for (const probe of this.probes) {
+    for (const probe of this.probes.values()) {
       const { body } = await this.cluster.members[0].ask('GET', `/v1/sessions/${probe.name}`);
-      if (!(body.data?.n >= probe.acked)) {
-        this.wrong.push(`${probe.name} is at ${JSON.stringify(body.data)}, ${probe.acked} was acknowledged`);
-      }
+      const loss = probe.loss(body.version);
+      if (loss !== null) this.wrong.push(loss);
     }
   }
 
@@ -216,7 +224,7 @@ export class Run {
     await this.#found();
     await this.#cast();
     const over = () => this.over;
-    const acting = Promise.all([...this.clients, ...this.probes].map((one) => one.act(over)));
+    const acting = Promise.all([...this.clients, ...this.probes.values()].map((one) => one.act(over)));
     acting.catch(() => {}); // told below
     try {
       await Promise.race([this.#recovered('its start'), acting]);
@@ -237,10 +245,11 @@ export class Run {
     return this.wrong.length === 0;
   }
 
-  // What is needed to find out what went wrong: the history, and what the members logged.
+  // What is needed to find out what went wrong: the history, the faults with their times, and what the members logged.
   keep() {
     const lines = this.history.ops.map((op) => JSON.stringify({ ...op, ret: Number.isFinite(op.ret) ? op.ret : null }));
     writeFileSync(join(this.scratch, 'history.jsonl'), `${lines.join('\n')}\n`);
+    writeFileSync(join(this.scratch, 'faults.jsonl'), this.report.map((row) => `${JSON.stringify(row)}\n`).join(''));
     writeFileSync(join(this.scratch, 'wrong.txt'), `${this.wrong.join('\n\n')}\n`);
     for (const member of this.cluster.members) writeFileSync(join(this.scratch, `${member.name}.log`), member.log);
     return this.scratch;
@@ -250,6 +259,7 @@ export class Run {
   async clean({ kept = false } = {}) {
     this.over = true;
     this.asker.close();
+    this.probing.close();
     for (const member of this.cluster.members) member.kill('SIGKILL');
     await Promise.all(this.cluster.members.map((m) => m.exited));
     this.world.dismantle(this.cluster.disks);

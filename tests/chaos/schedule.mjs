@@ -1,8 +1,9 @@
 // What is done to a cluster, and when: from a seed, so that it can be done again. Pure.
 import { below, generator, shuffled } from './random.mjs';
 
-// What each fault asks of where it runs.
+// What each fault asks of where it runs. `none` is none: nothing must happen then.
 export const FAULTS = {
+  none: 'nothing',
   kill: 'nothing',
   'kill all': 'nothing',
   terminate: 'nothing',
@@ -23,6 +24,7 @@ export const FAULTS = {
 export const ALL = Object.keys(FAULTS);
 export const SHORT = ['kill', 'suspend', 'isolate', 'one way out', 'full disk', 'clock ahead'];
 const HOLD_MS = { short: [1500, 2500], long: [1500, 5000] };
+const NONE_MS = 20000;
 const CALM_MS = { short: [200, 500], long: [500, 1500] };
 
 const between = (random, [low, high]) => low + below(random, high - low);
@@ -37,7 +39,8 @@ export function schedule({ seed, size, rounds, kinds = ALL, has }) {
   for (let round = 0; round < rounds; round++) {
     for (const kind of shuffled(random, kinds)) {
       const order = shuffled(random, [...Array(size).keys()]);
-      const holdMs = between(random, HOLD_MS[length]);
+      const some = between(random, HOLD_MS[length]);
+      const holdMs = kind === 'none' ? NONE_MS : some;
       const calmMs = between(random, CALM_MS[length]);
       if (!able(kind) || (kind === 'join' && round > 0)) continue;
       const group = kind === 'halves' ? order.slice(0, Math.floor(size / 2)) : kind === 'pair' ? order.slice(0, 2) : order.slice(0, 1);

@@ -19,7 +19,7 @@ test('every kind of fault comes, and each is known', () => {
 
 test('where something cannot be done, what needs it is left out, and the rest stays', () => {
   const kinds = new Set(long(1, { has: [] }).map(({ kind }) => kind));
-  assert.deepEqual([...kinds].sort(), ['join', 'kill', 'kill all', 'leave', 'suspend', 'terminate']);
+  assert.deepEqual([...kinds].sort(), ['join', 'kill', 'kill all', 'leave', 'none', 'suspend', 'terminate']);
 });
 
 test('a partition leaves a majority together', () => {

@@ -3,8 +3,8 @@
 // In namespaces: each member has a network of its own, with one link to a router, which is where the test and its clients
 // are. What the router drops between two members, and in which direction, is a rule of its routing. Disks that can be
 // filled are small tmpfs. On loopback, where namespaces are not to be had, there is neither.
-import { spawnSync } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { freePort } from '../members/members.mjs';
 
@@ -125,18 +125,15 @@ export class Namespaces extends World {
     run('mount', '-t', 'tmpfs', '-o', `size=${SMALL_DISK}`, 'tmpfs', directory);
   }
 
-  fill(directory) {
-    const file = openSync(join(directory, 'filler'), 'w');
-    const block = Buffer.alloc(1 << 16);
-    for (let bytes = block.length; bytes > 0; ) {
-      try {
-        writeSync(file, block, 0, bytes);
-      } catch (error) {
-        if (error.code !== 'ENOSPC') throw error;
-        bytes >>= 1;
-      }
-    }
-    closeSync(file);
+  // Resolves when nothing more goes in. In a process of its own: this one has clients to run.
+  async fill(directory) {
+    const filler = openSync(join(directory, 'filler'), 'w');
+    const child = spawn('cat', ['/dev/zero'], { stdio: ['ignore', filler, 'pipe'], env: { ...process.env, LC_ALL: 'C' } });
+    closeSync(filler);
+    let why = '';
+    child.stderr.on('data', (chunk) => (why += chunk));
+    await new Promise((resolve, reject) => child.once('close', resolve).once('error', reject));
+    if (!why.includes('No space left on device')) throw new Error(`the disk of ${directory} is not full: ${why}`);
   }
 
   free(directory) {

@@ -584,6 +584,82 @@ Test(replica, a_leader_that_cannot_apply_stops_and_comes_back)
     herd_close(&herd);
 }
 
+static int refuse_to_append(struct raft_io *io, struct raft_io_append *request,
+                            const struct raft_entry entries[], unsigned n, raft_io_append_cb cb)
+{
+    (void)io, (void)request, (void)entries, (void)n, (void)cb;
+    return RAFT_NOSPACE;
+}
+
+static raft_io_recv_cb engine_recv;
+static raft_index told_at_most;
+
+static void hear_of_less(struct raft_io *io, struct raft_message *message)
+{
+    struct raft_append_entries_result *result = &message->append_entries_result;
+    if (message->type == RAFT_APPEND_ENTRIES_RESULT && result->last_log_index > told_at_most) {
+        result->last_log_index = told_at_most;
+    }
+    engine_recv(io, message);
+}
+
+/* Three of which none asks for votes of itself. Returns who leads. */
+static int open_patient(struct herd *herd)
+{
+    herd_open(herd, 3, 3, 1);
+    herd_commit_many(herd, 0, "before", 3);
+    herd_await_agreement(herd, 0);
+    for (int i = 0; i < 3; i++) {
+        raft_set_election_timeout(&herd->node[i].replica[0]->raft, 10 * PATIENCE_MS);
+    }
+    int leader = herd_await_leader(herd, 0);
+    AWAIT(&herd->stage, replica_quiet(herd->node[leader].replica[0]));
+    return leader;
+}
+
+/* It stops over the next entry, and another leads. Behind the entry comes a read. */
+static void stops(struct herd *herd, int leader)
+{
+    struct outcomes outcomes = {.most = 0};
+    struct replica *replica = herd->node[leader].replica[0];
+    told_at_most = raft_last_index(&replica->raft) + 1;
+    cr_assert_eq(replica_propose(replica, TEXT("the one"), &outcomes, count_outcome),
+                 REPLICA_PENDING);
+    (void)replica_confirm(replica, &outcomes, count_outcome);
+    AWAIT(&herd->stage, herd->node[leader].stopped[0][0] != '\0');
+    cr_assert_neq(herd_await_leader(herd, 0), leader);
+    herd_close_replica(herd, leader, 0);
+    herd_commit(herd, 0, "meanwhile");
+    herd_close(herd);
+}
+
+Test(replica, a_leader_that_cannot_apply_has_another_lead_at_once)
+{
+    struct herd herd;
+    int leader = open_patient(&herd);
+    herd.node[leader].ledger[0]->refuse = true;
+    stops(&herd, leader);
+}
+
+Test(replica, a_leader_that_cannot_append_has_another_lead_at_once)
+{
+    struct herd herd;
+    int leader = open_patient(&herd);
+    herd.node[leader].replica[0]->inner.append = refuse_to_append;
+    stops(&herd, leader);
+}
+
+Test(replica, a_leader_that_stops_need_not_know_all_that_the_next_has)
+{
+    struct herd herd;
+    int leader = open_patient(&herd);
+    struct replica *replica = herd.node[leader].replica[0];
+    engine_recv = replica->recv;
+    replica->recv = hear_of_less;
+    herd.node[leader].ledger[0]->refuse = true;
+    stops(&herd, leader);
+}
+
 /* ---- members ------------------------------------------------------------------------------------------------------ */
 
 static enum replica_role role_seen(struct herd *herd, int by, int of)
@@ -689,6 +765,7 @@ Test(replica, leadership_is_handed_over_and_what_was_on_its_way_arrives)
                      REPLICA_PENDING);
     }
     cr_assert(replica_transfer(replica, herd.node[next].id, note_moved, &moved));
+    AWAIT(&herd.stage, replica_members_hold(replica));
     cr_assert_eq(replica_propose(replica, TEXT("meanwhile"), &outcomes, count_outcome),
                  REPLICA_PENDING);
     AWAIT(&herd.stage, moved.told);
@@ -718,6 +795,33 @@ Test(replica, leadership_is_not_handed_to_who_has_not_answered_this_leader)
     cr_assert_not(moved.told);
     cr_assert(replica_transfer(replica, 0, note_moved, &moved));
     AWAIT(&herd.stage, moved.moved);
+    herd_close(&herd);
+}
+
+/* One that answered this leader, and has stopped since: its disk is full. */
+Test(replica, who_is_to_lead_next_has_to_answer_before_proposals_wait_for_it)
+{
+    struct herd herd;
+    struct moved moved = {false, false};
+    struct outcomes outcomes = {.most = 0};
+    herd_open(&herd, 3, 3, 1);
+    herd_commit_many(&herd, 0, "before", 5);
+    herd_await_agreement(&herd, 0);
+    int leader = herd_await_leader(&herd, 0);
+    int next = other_than(&herd, leader);
+    struct replica *replica = herd.node[leader].replica[0];
+    herd.node[next].ledger[0]->refuse = true;
+    herd_commit(&herd, 0, "too much");
+    AWAIT(&herd.stage, herd.node[next].stopped[0][0] != '\0');
+    herd_commit_many(&herd, 0, "without it", 2);
+    cr_assert(replica_transfer(replica, herd.node[next].id, note_moved, &moved));
+    cr_assert_not(replica_members_hold(replica));
+    cr_assert_eq(replica_propose(replica, TEXT("at once"), &outcomes, count_outcome),
+                 REPLICA_PENDING);
+    AWAIT(&herd.stage, moved.told);
+    cr_assert_not(moved.moved);
+    cr_assert_eq(outcomes.told[REPLICA_COMMITTED], 1);
+    herd.node[next].ledger[0]->refuse = false;
     herd_close(&herd);
 }
 
