@@ -553,7 +553,7 @@ Test(replica, what_cannot_be_stored_later_stops_the_replica_and_is_applied_again
     cr_assert(herd_open_replica(&herd, follower, 0, why), "%s", why);
     herd_commit(&herd, 0, "after");
     herd_await_agreement(&herd, 0);
-    cr_assert(all_stored(ledger, 51));
+    AWAIT(&herd.stage, all_stored(ledger, 51));
     herd_close(&herd);
 }
 
