@@ -36,7 +36,8 @@ enum {
     SESSION_DATA_BYTES_MAX = BODY_BYTES_MAX, /* what merge patches may add up to */
     SUBJECT_LIMIT_MAX = 10000,
     SESSION_CACHE_BYTES = 64 * 1024 * 1024,
-    ROTATION_CHAIN_MAX = 8, /* how many rotations an old id is followed through */
+    SESSION_MEMO_ROWS_MAX = 16384, /* a power of two; some 250 bytes each */
+    ROTATION_CHAIN_MAX = 8,        /* how many rotations an old id is followed through */
 
     /* locks */
     LEASE_METADATA_BYTES_MAX = 16 * 1024,

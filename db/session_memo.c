@@ -1,10 +1,9 @@
 #include "db/session_memo.h"
 
+#include "db/limits.h"
+
 #include <stdlib.h>
 #include <xxhash.h>
-
-/* A power of two. Each id has one place, and who comes last has it. */
-enum { PLACES = 16384 };
 
 struct entry {
     uint64_t age;           /* the memo's, when it was put; less than that now: it is forgotten */
@@ -13,8 +12,8 @@ struct entry {
     char texts[];
 };
 struct session_memo {
-    uint64_t age; /* grows with each clearing */
-    struct entry *at[PLACES];
+    uint64_t age;                            /* grows with each clearing */
+    struct entry *at[SESSION_MEMO_ROWS_MAX]; /* an id has one place, and who comes last has it */
 };
 
 struct session_memo *session_memo_make(void)
@@ -28,7 +27,7 @@ struct session_memo *session_memo_make(void)
 
 void session_memo_free(struct session_memo *memo)
 {
-    for (size_t i = 0; memo != NULL && i < PLACES; i++) {
+    for (size_t i = 0; memo != NULL && i < SESSION_MEMO_ROWS_MAX; i++) {
         free(memo->at[i]);
     }
     free(memo);
@@ -36,7 +35,7 @@ void session_memo_free(struct session_memo *memo)
 
 static size_t place_of(struct text id)
 {
-    return XXH3_64bits(id.at, id.len) % PLACES;
+    return XXH3_64bits(id.at, id.len) % SESSION_MEMO_ROWS_MAX;
 }
 
 bool session_memo_get(const struct session_memo *memo, struct text id, struct arena *arena,

@@ -59,7 +59,7 @@ Test(session_memo, what_is_forgotten_or_cleared_is_not_there_until_it_is_put_aga
 
 Test(session_memo, of_more_sessions_than_it_has_places_it_still_gives_only_the_right_ones)
 {
-    enum { SESSIONS = 40000 };
+    enum { SESSIONS = 3 * SESSION_MEMO_ROWS_MAX };
     struct session_memo *memo = session_memo_make();
     struct arena arena = ARENA_EMPTY;
     struct session_row got;
@@ -186,5 +186,38 @@ Test(session_memo, an_old_id_leads_on_until_its_grace_is_over)
     fixture_pass(&f, GRACE_MS);
     fixture_tick(&f);
     cr_expect_eq(fixture_do(&f, putting("tag~s")).status, STATUS_SESSION_ENDED);
+    fixture_close(&f);
+}
+
+Test(session_memo, what_was_renewed_lives_on)
+{
+    struct fixture f;
+    fixture_open(&f);
+    put_version(&f, "s");
+    fixture_pass(&f, HOUR_MS - 1);
+    cr_expect_eq(fixture_do(&f, (struct command){.kind = COMMAND_SESSION_TOUCH,
+                                                 .session_touch = {TEXT("s"), UNCONDITIONAL}})
+                     .status,
+                 STATUS_OK);
+    fixture_pass(&f, HOUR_MS - 1);
+    cr_expect_eq(fixture_do(&f, putting("s")).status, STATUS_OK);
+    fixture_close(&f);
+}
+
+Test(session_memo, a_session_that_was_swept_in_vain_is_swept_again_no_later_than_its_end)
+{
+    struct fixture f;
+    struct command sooner = putting("s");
+    sooner.session_put.idle_ttl_ms = HOUR_MS / 4;
+    fixture_open(&f);
+    put_version(&f, "s");
+    fixture_pass(&f, HOUR_MS / 2);
+    put_version(&f, "s");
+    fixture_pass(&f, HOUR_MS / 2);
+    fixture_tick(&f); /* it lives for half an hour more, and is looked at then */
+    cr_expect_eq(fixture_do(&f, sooner).status, STATUS_OK);
+    fixture_pass(&f, HOUR_MS / 4);
+    fixture_tick(&f);
+    cr_expect_eq(machine_counters(f.machine).sessions, 0);
     fixture_close(&f);
 }
