@@ -15,6 +15,10 @@
 struct member_log;
 struct uv_loop_s;
 
+/* What to do about a log that does not say any more what was promised. */
+#define MEMBER_LOG_DAMAGED                                                                         \
+    "take this member out, and have it join again with an empty directory (docs/operations.md)"
+
 /* Something to be done in a transaction. Its maker owns it, from ask until `done`. */
 struct log_task {
     void (*run)(struct log_task *task,
