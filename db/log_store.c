@@ -55,17 +55,15 @@ static void make_room(struct log_store *store)
     log_store_write_back(store);
 }
 
+/* What is read once, to be checked, is not worth being kept. */
 static enum log_file open_file(struct log_store *store, const char *path, char ret_why[256])
 {
     enum status status = sql_open(path, SQL_WRITER, true, &store->sql, ret_why);
     if (status != STATUS_OK) {
         return log_file_failed(ret_why);
     }
+    (void)sql_exec(store->sql, "PRAGMA cache_size = -2048");
     enum log_file file = log_file_prepare(store->sql, ret_why);
-    if (file == LOG_FILE_SOUND && !sql_exec(store->sql, "PRAGMA cache_size = -2048")) {
-        snprintf(ret_why, 256, "%s", sql_failure(store->sql));
-        file = LOG_FILE_UNUSABLE;
-    }
     if (file == LOG_FILE_SOUND &&
         sql_open(path, SQL_READER, true, &store->beside, ret_why) != STATUS_OK) {
         file = LOG_FILE_UNUSABLE;

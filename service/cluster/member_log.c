@@ -302,10 +302,10 @@ static void forget(struct log_task *task, struct log_store *store)
     log_store_forget(store, task->group);
 }
 
-bool member_log_forget(struct member_log *log, uint64_t group)
+void member_log_forget(struct member_log *log, struct log_task *task)
 {
-    struct log_task task = {.run = forget, .group = group};
-    return member_log_do(log, &task);
+    task->run = forget;
+    member_log_ask(log, task);
 }
 
 struct look {

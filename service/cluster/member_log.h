@@ -42,8 +42,8 @@ bool member_log_do(struct member_log *log, struct log_task *task);
 void member_log_call(struct member_log *log, struct log_task *task);
 /* What was asked need not be stored any more: if it cannot be it is told so, and not tried again. */
 void member_log_give_up(struct member_log *log, struct log_task *task);
-/* Makes the group one that was never heard of. False when that could not be stored. Any thread but the writer's. */
-bool member_log_forget(struct member_log *log, uint64_t group);
+/* Asks that the group be made one that was never heard of. The task says which, and its `done`. */
+void member_log_forget(struct member_log *log, struct log_task *task);
 /* Whether anything was ever stored of the group. Any thread but the writer's. */
 bool member_log_begun(struct member_log *log, uint64_t group);
 

@@ -169,10 +169,11 @@ Test(member_log, a_group_is_cut_behind_and_forgotten_without_the_others)
     cr_assert(member_log_do(bench.log, &dropping));
     expect(&bench, 1, "1=a ");
     expect(&bench, 2, "1=x 2=y ");
-    cr_assert(member_log_forget(bench.log, 2));
+    struct addition forgetting = addition_of(2, 0, TEXT(""), &order);
+    member_log_forget(bench.log, &forgetting.task);
     expect(&bench, 1, "1=a ");
     expect(&bench, 2, "");
-    AWAIT(&bench.stage, order == 4);
+    AWAIT(&bench.stage, order == 5);
     bench_close(&bench);
 }
 
@@ -243,6 +244,35 @@ Test(member_log,
     cr_assert(one.stored);
     expect(&bench, 2, "");
     expect(&bench, 3, "1=w ");
+    bench_close(&bench);
+}
+
+Test(member_log, without_space_a_group_is_forgotten_later_unless_that_is_given_up)
+{
+    struct bench bench;
+    int order = 0;
+    bench_open(&bench);
+    signal(SIGXFSZ, SIG_IGN);
+    struct addition some[] = {addition_of(1, 1, TEXT("a"), &order),
+                              addition_of(2, 1, TEXT("x"), &order)};
+    for (int i = 0; i < 2; i++) {
+        member_log_ask(bench.log, &some[i].task);
+    }
+    AWAIT(&bench.stage, order == 2);
+    struct addition forgetting[] = {addition_of(1, 0, TEXT(""), &order),
+                                    addition_of(2, 0, TEXT(""), &order)};
+    limit_files(0);
+    for (int i = 0; i < 2; i++) {
+        member_log_forget(bench.log, &forgetting[i].task);
+    }
+    member_log_give_up(bench.log, &forgetting[1].task);
+    AWAIT(&bench.stage, order == 3);
+    cr_assert_not(forgetting[1].stored);
+    limit_files(RLIM_INFINITY);
+    AWAIT(&bench.stage, order == 4);
+    cr_assert(forgetting[0].stored);
+    expect(&bench, 1, "");
+    expect(&bench, 2, "1=x ");
     bench_close(&bench);
 }
 
