@@ -10,11 +10,29 @@
 
 enum { NAME_BYTES = COPIES_PATH_BYTES + 16 };
 
-void copies_make_dir(char ret_dir[COPIES_DIR_BYTES])
+/* In memory where there is such a place: the faults are ours, the disk need not be real. */
+static void make_dir(char ret_dir[COPIES_DIR_BYTES])
 {
     const char *home = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
     snprintf(ret_dir, COPIES_DIR_BYTES, "%s/ringhold-faults-XXXXXX", home);
     cr_assert_not_null(mkdtemp(ret_dir));
+}
+
+void copies_set_up(const char *name, char ret_dir[COPIES_DIR_BYTES],
+                   char ret_path[COPIES_PATH_BYTES], char ret_copy[COPIES_PATH_BYTES])
+{
+    make_dir(ret_dir);
+    snprintf(ret_path, COPIES_PATH_BYTES, "%s/%s", ret_dir, name);
+    snprintf(ret_copy, COPIES_PATH_BYTES, "%s/copy.db", ret_dir);
+    faulty_install();
+}
+
+void copies_tear_down(const char *dir, const char *path, const char *copy)
+{
+    faulty_heal();
+    copies_remove(path);
+    copies_remove(copy);
+    rmdir(dir);
 }
 
 void copies_remove(const char *path)

@@ -4,8 +4,10 @@
 
 enum { COPIES_PATH_BYTES = 128, COPIES_DIR_BYTES = 64 };
 
-/* In memory where there is such a place: the faults are ours, the disk need not be real. */
-void copies_make_dir(char ret_dir[COPIES_DIR_BYTES]);
+/* A directory, the path of a database of that name in it, and one for copies of it; all that is opened from then on may fail. */
+void copies_set_up(const char *name, char ret_dir[COPIES_DIR_BYTES],
+                   char ret_path[COPIES_PATH_BYTES], char ret_copy[COPIES_PATH_BYTES]);
+void copies_tear_down(const char *dir, const char *path, const char *copy);
 /* With all that SQLite keeps beside it. */
 void copies_remove(const char *path);
 /* What a process that starts now would find, had this one been killed. */

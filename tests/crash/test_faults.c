@@ -33,19 +33,13 @@ static struct {
 
 static void set_up(void)
 {
-    copies_make_dir(stage.dir);
-    snprintf(stage.path, sizeof stage.path, "%s/partition.db", stage.dir);
-    snprintf(stage.copy, sizeof stage.copy, "%s/copy.db", stage.dir);
+    copies_set_up("partition.db", stage.dir, stage.path, stage.copy);
     stage.durable = true;
-    faulty_install();
 }
 
 static void tear_down(void)
 {
-    faulty_heal();
-    copies_remove(stage.path);
-    copies_remove(stage.copy);
-    rmdir(stage.dir);
+    copies_tear_down(stage.dir, stage.path, stage.copy);
 }
 
 TestSuite(faults, .init = set_up, .fini = tear_down, .timeout = 600);

@@ -28,18 +28,12 @@ static char before[LOG_PLAY_WORDS_BYTES], after[LOG_PLAY_WORDS_BYTES], found[LOG
 
 static void set_up(void)
 {
-    copies_make_dir(stage.dir);
-    snprintf(stage.path, sizeof stage.path, "%s/log.db", stage.dir);
-    snprintf(stage.copy, sizeof stage.copy, "%s/copy.db", stage.dir);
-    faulty_install();
+    copies_set_up("log.db", stage.dir, stage.path, stage.copy);
 }
 
 static void tear_down(void)
 {
-    faulty_heal();
-    copies_remove(stage.path);
-    copies_remove(stage.copy);
-    rmdir(stage.dir);
+    copies_tear_down(stage.dir, stage.path, stage.copy);
 }
 
 TestSuite(log_faults, .init = set_up, .fini = tear_down, .timeout = 900);

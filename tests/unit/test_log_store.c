@@ -6,7 +6,6 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 enum { TRANSACTIONS = 12 };
 
@@ -41,9 +40,7 @@ static void expect_words(struct log_store *store)
 static void set_up(void)
 {
     static struct log_play play;
-    copies_make_dir(dir);
-    snprintf(path, sizeof path, "%s/log.db", dir);
-    snprintf(original, sizeof original, "%s/original.db", dir);
+    copies_set_up("log.db", dir, path, original);
     struct log_store *store = open_sound();
     log_play_begin(&play, 3);
     for (int i = 0; i < TRANSACTIONS; i++) {
@@ -58,9 +55,7 @@ static void set_up(void)
 
 static void tear_down(void)
 {
-    copies_remove(path);
-    copies_remove(original);
-    rmdir(dir);
+    copies_tear_down(dir, path, original);
 }
 
 TestSuite(log_store, .init = set_up, .fini = tear_down, .timeout = 300);
