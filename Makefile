@@ -24,7 +24,7 @@ LDFLAGS  := -pthread $(WRAP) $(SANITIZE)
 DB       := $(wildcard db/*.c)
 HANDLERS := $(wildcard handlers/*.c)
 SERVICE  := $(wildcard service/*.c service/*/*.c)
-UNIT     := $(wildcard tests/unit/*.c) tests/crash/faulty_vfs.c tests/crash/play.c tests/crash/test_faults.c
+UNIT     := $(wildcard tests/unit/*.c) $(filter-out tests/crash/check_db.c,$(wildcard tests/crash/*.c))
 SOURCES  := $(DB) $(HANDLERS) $(SERVICE) $(UNIT) $(wildcard bench/*.c tests/*/*.c)
 
 objects   = $(patsubst %.c,$(BUILD)/%.o,$(1))

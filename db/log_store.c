@@ -7,12 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum {
-    FORMAT = 1,
-    INDEX_BITS = 44,
-    TRIM_ENTRIES = 128,      /* in one transaction */
-    WAL_PAGES_MAX = 4 * 1024 /* of PAGE_BYTES; then it is written back */
-};
+enum { TRIM_ENTRIES = 128 }; /* in one transaction */
 
 /* Entries to be deleted: of the group, before an index. */
 struct trim {
@@ -21,21 +16,15 @@ struct trim {
 };
 struct log_store {
     struct sql *sql;
+    struct sql *beside; /* for log_store_write_back_beside */
     struct trim *trims;
-    int wal_pages;
+    int wal_pages, stuck_pages; /* in the WAL; when it could not be written back */
     char failure[256];
 };
 
-/* Entries of a group lie together, in their order. */
-static int64_t key_of(uint64_t group, uint64_t index)
-{
-    assert(group < LOG_GROUPS_MAX && index >> INDEX_BITS == 0);
-    return (int64_t)(group << INDEX_BITS | index);
-}
-
 static int64_t end_of(uint64_t group)
 {
-    return key_of(group, 0) + ((int64_t)1 << INDEX_BITS);
+    return log_key(group, 0) + ((int64_t)1 << LOG_INDEX_BITS);
 }
 
 /* ---- opening ------------------------------------------------------------------------------------------------------ */
@@ -47,47 +36,6 @@ static int on_wal(void *context, sqlite3 *handle, const char *name, int pages)
     (void)name;
     store->wal_pages = pages;
     return SQLITE_OK;
-}
-
-static int64_t format_of(struct sql *sql)
-{
-    QUERY(q, sql, "PRAGMA user_version");
-    return query_row(&q) ? col_int(&q, 0) : -1;
-}
-
-static int64_t tables_of(struct sql *sql)
-{
-    QUERY(q, sql, "SELECT count(*) FROM sqlite_schema");
-    return query_row(&q) ? col_int(&q, 0) : -1;
-}
-
-static bool make_tables(struct sql *sql)
-{
-    return sql_exec(sql, "BEGIN IMMEDIATE;"
-                         "CREATE TABLE entries(key INTEGER PRIMARY KEY, term INTEGER NOT NULL,"
-                         "  type INTEGER NOT NULL, data BLOB NOT NULL);"
-                         "CREATE TABLE groups(grp INTEGER PRIMARY KEY, term INTEGER NOT NULL,"
-                         "  vote INTEGER NOT NULL, first INTEGER NOT NULL DEFAULT 1,"
-                         "  mark_index INTEGER NOT NULL DEFAULT 0,"
-                         "  mark_term INTEGER NOT NULL DEFAULT 0,"
-                         "  members_index INTEGER NOT NULL DEFAULT 0, members BLOB, data BLOB);"
-                         "PRAGMA user_version = 1;"
-                         "COMMIT");
-}
-
-static void undo(struct sql *sql)
-{
-    sql_clear_failure(sql);
-    if (sqlite3_get_autocommit(sql_handle(sql)) == 0) {
-        sql_run(sql, "ROLLBACK");
-    }
-    sql_clear_failure(sql);
-}
-
-static void write_back(struct log_store *store)
-{
-    store->wal_pages = 0; /* one that fails is tried again after as much has been written */
-    sqlite3_wal_checkpoint_v2(sql_handle(store->sql), NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
 }
 
 /*
@@ -102,48 +50,43 @@ static void make_room(struct log_store *store)
                        "INSERT INTO ballast VALUES(zeroblob(4718592));"
                        "COMMIT;"
                        "DROP TABLE ballast")) {
-        undo(sql);
+        log_file_undo(sql);
     }
-    write_back(store);
+    log_store_write_back(store);
 }
 
-static bool prepare(struct log_store *store)
+/* What is read once, to be checked, is not worth being kept. */
+static enum log_file open_file(struct log_store *store, const char *path, char ret_why[256])
 {
-    struct sql *sql = store->sql;
-    int64_t format = format_of(sql);
-    if (format == 0 && tables_of(sql) == 0) {
-        (void)make_tables(sql);
-    } else if (format != FORMAT) {
-        sql_fail(sql, "it is not a log of this version of Ringhold");
+    enum status status = sql_open(path, STORAGE_SYNCED, &store->sql, ret_why);
+    if (status != STATUS_OK) {
+        return log_file_failed(ret_why);
     }
-    /* One connection is all that there is: it keeps its locks. */
-    (void)sql_exec(sql, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -2048");
-    if (sql_failed(sql)) {
-        return false;
+    (void)sql_exec(store->sql, "PRAGMA cache_size = -2048");
+    enum log_file file = log_file_prepare(store->sql, ret_why);
+    if (file == LOG_FILE_SOUND &&
+        sql_open_reader(path, &store->beside, ret_why) != STATUS_OK) {
+        file = LOG_FILE_UNUSABLE;
     }
-    make_room(store);
-    sqlite3_wal_hook(sql_handle(sql), on_wal, store);
-    return true;
+    return file;
 }
 
-enum status log_store_open(const char *path, struct log_store **ret, char ret_why[256])
+enum log_file log_store_open(const char *path, struct log_store **ret, char ret_why[256])
 {
     struct log_store *store = calloc(1, sizeof *store);
     if (store == NULL) {
         snprintf(ret_why, 256, "out of memory");
-        return STATUS_OUT_OF_MEMORY;
+        return LOG_FILE_UNUSABLE;
     }
-    enum status status = sql_open(path, STORAGE_SYNCED, &store->sql, ret_why);
-    if (status == STATUS_OK && !prepare(store)) {
-        snprintf(ret_why, 256, "%s", sql_failure(store->sql));
-        status = STATUS_STORAGE_UNAVAILABLE;
-    }
-    if (status != STATUS_OK) {
+    enum log_file file = open_file(store, path, ret_why);
+    if (file != LOG_FILE_SOUND) {
         log_store_close(store);
-        return status;
+        return file;
     }
+    make_room(store);
+    sqlite3_wal_hook(sql_handle(store->sql), on_wal, store);
     *ret = store;
-    return STATUS_OK;
+    return file;
 }
 
 void log_store_close(struct log_store *store)
@@ -156,6 +99,7 @@ void log_store_close(struct log_store *store)
         store->trims = trim->next;
         free(trim);
     }
+    sql_close(store->beside);
     sql_close(store->sql);
     free(store);
 }
@@ -174,7 +118,7 @@ bool log_store_commit(struct log_store *store)
         return true;
     }
     snprintf(store->failure, sizeof store->failure, "%s", sql_failure(store->sql));
-    undo(store->sql);
+    log_file_undo(store->sql);
     return false;
 }
 
@@ -183,19 +127,42 @@ const char *log_store_failure(const struct log_store *store)
     return store->failure;
 }
 
-void log_store_tidy(struct log_store *store)
+int log_store_wal_pages(const struct log_store *store)
 {
-    if (store->wal_pages >= WAL_PAGES_MAX) {
-        write_back(store);
+    return store->wal_pages - store->stuck_pages;
+}
+
+/* Whether all of it was. */
+static bool checkpoint(struct sql *sql)
+{
+    int in_wal = 0, moved = 0;
+    int rc = sqlite3_wal_checkpoint_v2(sql_handle(sql), NULL, SQLITE_CHECKPOINT_PASSIVE, &in_wal,
+                                       &moved);
+    return rc == SQLITE_OK && moved == in_wal;
+}
+
+void log_store_write_back(struct log_store *store)
+{
+    if (checkpoint(store->sql)) {
+        store->wal_pages = store->stuck_pages = 0;
+    } else {
+        store->stuck_pages = store->wal_pages; /* tried again when as much more has been written */
     }
+}
+
+void log_store_write_back_beside(struct log_store *store)
+{
+    (void)checkpoint(store->beside);
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------------------ */
 
 void log_store_add(struct log_store *store, uint64_t group, const struct log_entry *entry)
 {
-    QUERY(q, store->sql, "INSERT OR REPLACE INTO entries(key, term, type, data) VALUES(?,?,?,?)");
-    bind_int(&q, key_of(group, entry->index));
+    QUERY(q, store->sql,
+          "INSERT OR REPLACE INTO entries(key, term, type, data, sum)"
+          " VALUES(?1, ?2, ?3, ?4, log_sum(?1, ?2, ?3, ?4))");
+    bind_int(&q, log_key(group, entry->index));
     bind_int(&q, (int64_t)entry->term);
     bind_int(&q, entry->type);
     bind_blob(&q, entry->data);
@@ -212,14 +179,18 @@ static void delete_between(struct log_store *store, int64_t from, int64_t to)
 
 void log_store_drop_from(struct log_store *store, uint64_t group, uint64_t index)
 {
-    delete_between(store, key_of(group, index), end_of(group));
+    delete_between(store, log_key(group, index), end_of(group));
 }
 
 void log_store_set_vote(struct log_store *store, uint64_t group, uint64_t term, uint64_t vote)
 {
     QUERY(q, store->sql,
-          "INSERT INTO groups(grp, term, vote) VALUES(?,?,?)"
-          " ON CONFLICT(grp) DO UPDATE SET term = excluded.term, vote = excluded.vote");
+          "INSERT INTO groups(grp, term, vote, vote_sum,"
+          "  first, mark_index, mark_term, members_index, mark_sum)"
+          " VALUES(?1, ?2, ?3, log_sum(?1, ?2, ?3),"
+          "  1, 0, 0, 0, log_sum(?1, 1, 0, 0, 0, NULL, NULL))"
+          " ON CONFLICT(grp) DO UPDATE SET term = excluded.term, vote = excluded.vote,"
+          " vote_sum = excluded.vote_sum");
     bind_int(&q, (int64_t)group);
     bind_int(&q, (int64_t)term);
     bind_int(&q, (int64_t)vote);
@@ -248,11 +219,14 @@ void log_store_set_mark(struct log_store *store, uint64_t group, const struct lo
                         uint64_t first)
 {
     QUERY(q, store->sql,
-          "INSERT INTO groups(grp, term, vote, first, mark_index, mark_term, members_index,"
-          " members, data) VALUES(?,0,0,?,?,?,?,?,?) ON CONFLICT(grp) DO UPDATE SET"
-          " first = excluded.first, mark_index = excluded.mark_index,"
-          " mark_term = excluded.mark_term, members_index = excluded.members_index,"
-          " members = excluded.members, data = excluded.data");
+          "INSERT INTO groups(grp, first, mark_index, mark_term, members_index, members, data,"
+          "  mark_sum, term, vote, vote_sum)"
+          " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, log_sum(?1, ?2, ?3, ?4, ?5, ?6, ?7),"
+          "  0, 0, log_sum(?1, 0, 0))"
+          " ON CONFLICT(grp) DO UPDATE SET first = excluded.first,"
+          " mark_index = excluded.mark_index, mark_term = excluded.mark_term,"
+          " members_index = excluded.members_index, members = excluded.members,"
+          " data = excluded.data, mark_sum = excluded.mark_sum");
     bind_int(&q, (int64_t)group);
     bind_int(&q, (int64_t)first);
     bind_int(&q, (int64_t)mark->index);
@@ -279,7 +253,7 @@ static void forget_trim(struct log_store *store, uint64_t group)
 void log_store_forget(struct log_store *store, uint64_t group)
 {
     forget_trim(store, group);
-    delete_between(store, key_of(group, 0), end_of(group));
+    delete_between(store, log_key(group, 0), end_of(group));
     QUERY(q, store->sql, "DELETE FROM groups WHERE grp = ?");
     bind_int(&q, (int64_t)group);
     query_run(&q);
@@ -295,7 +269,7 @@ bool log_store_trim(struct log_store *store)
     QUERY(q, store->sql,
           "DELETE FROM entries WHERE key IN (SELECT key FROM entries WHERE key >= ?1 AND key <"
           " ?1 + (SELECT first FROM groups WHERE grp = ?2) ORDER BY key LIMIT ?3)");
-    bind_int(&q, key_of(trim->group, 0));
+    bind_int(&q, log_key(trim->group, 0));
     bind_int(&q, (int64_t)trim->group);
     bind_int(&q, TRIM_ENTRIES);
     if (query_run(&q) < TRIM_ENTRIES) {
@@ -310,8 +284,9 @@ bool log_store_head(struct log_store *store, uint64_t group, struct arena *arena
                     struct log_head *ret)
 {
     QUERY(q, store->sql,
-          "SELECT term, vote, first, mark_index, mark_term, members_index, members, data"
-          " FROM groups WHERE grp = ?");
+          "SELECT term, vote, first, mark_index, mark_term, members_index, members, data,"
+          " vote_sum IS log_sum(grp, term, vote) AND mark_sum IS log_sum(grp, first, mark_index,"
+          " mark_term, members_index, members, data) FROM groups WHERE grp = ?");
     bind_int(&q, (int64_t)group);
     if (!query_row(&q)) {
         return false;
@@ -323,7 +298,8 @@ bool log_store_head(struct log_store *store, uint64_t group, struct arena *arena
                                       .term = (uint64_t)col_int(&q, 4),
                                       .members_index = (uint64_t)col_int(&q, 5),
                                       .members = col_text(&q, 6, arena),
-                                      .data = col_text(&q, 7, arena)}};
+                                      .data = col_text(&q, 7, arena)},
+                             .altered = col_int(&q, 8) == 0};
     return true;
 }
 
@@ -333,25 +309,30 @@ void log_store_measure(struct log_store *store, uint64_t group, uint64_t first, 
     QUERY(q, store->sql,
           "SELECT count(*), total((length(data) + 7) / 8 * 8) FROM entries"
           " WHERE key >= ? AND key < ?");
-    bind_int(&q, key_of(group, first));
+    bind_int(&q, log_key(group, first));
     bind_int(&q, end_of(group));
     bool found = query_row(&q);
     *ret_count = found ? (size_t)col_int(&q, 0) : 0;
     *ret_bytes = found ? (size_t)col_int(&q, 1) : 0;
 }
 
-void log_store_each(struct log_store *store, uint64_t group, uint64_t first,
+bool log_store_each(struct log_store *store, uint64_t group, uint64_t first,
                     void (*see)(void *context, const struct log_entry *entry), void *context)
 {
     QUERY(q, store->sql,
-          "SELECT key, term, type, data FROM entries WHERE key >= ? AND key < ? ORDER BY key");
-    bind_int(&q, key_of(group, first));
+          "SELECT key, term, type, data, sum IS log_sum(key, term, type, data) FROM entries"
+          " WHERE key >= ? AND key < ? ORDER BY key");
+    bind_int(&q, log_key(group, first));
     bind_int(&q, end_of(group));
     while (query_row(&q)) {
-        struct log_entry entry = {.index = (uint64_t)(col_int(&q, 0) - key_of(group, 0)),
+        if (col_int(&q, 4) == 0) {
+            return false;
+        }
+        struct log_entry entry = {.index = (uint64_t)(col_int(&q, 0) - log_key(group, 0)),
                                   .term = (uint64_t)col_int(&q, 1),
                                   .type = (int)col_int(&q, 2),
                                   .data = col_borrow(&q, 3)};
         see(context, &entry);
     }
+    return true;
 }

@@ -245,15 +245,14 @@ static void open_council_and_turn(struct errand *errand)
     meet_peers(cluster); /* as the one who let us in knows them; none when we founded it */
     cluster->table = (struct table){.epoch = 0};
     take_table(cluster);
-    bool opened =
-        member_log_open(uvloop_uv(cluster->loop), cluster->data_dir, &cluster->log, why) &&
-        open_council(cluster, why);
+    bool logs = member_log_open(uvloop_uv(cluster->loop), cluster->data_dir, &cluster->log, why);
+    bool opened = logs && open_council(cluster, why);
     if (opened) {
         uv_timer_init(uvloop_uv(cluster->loop), &cluster->timer);
         cluster->timer.data = cluster;
         uv_timer_start(&cluster->timer, on_timer, 0, CLUSTER_TURN_MS);
     } else {
-        snprintf(errand->why, CLUSTER_WHY_BYTES, "group 0: %.200s", why);
+        snprintf(errand->why, CLUSTER_WHY_BYTES, "%s%.255s", logs ? "group 0: " : "", why);
     }
     cluster->turns = opened;
     errand_over(errand, opened);

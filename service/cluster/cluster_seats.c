@@ -70,32 +70,54 @@ static void open_seat(struct seat *seat, bool founds)
 
 /* ---- closing ------------------------------------------------------------------------------------------------------ */
 
-static void drop_data(struct seat *seat)
+static void seat_closed(struct seat *seat)
+{
+    struct cluster *cluster = seat->cluster;
+    seat->closing = seat->drops = false;
+    if (cluster->stopping && --cluster->open_parts == 0) {
+        cluster->seats_closed(cluster);
+    }
+}
+
+static void on_forgotten(struct log_task *task, bool stored)
 {
     static const char *const SUFFIXES[] = {"", "-wal", "-shm"};
+    struct seat *seat = (struct seat *)((char *)task - offsetof(struct seat, forgetting));
     char path[CLUSTER_FILE_BYTES];
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 3 && stored; i++) {
         cluster_database_path(seat->cluster->data_dir, seat->partition->id, SUFFIXES[i], path);
         unlink(path);
     }
-    bool forgotten = member_log_forget(seat->cluster->log, (uint64_t)seat->partition->id + 1);
-    LOG(forgotten ? LOG_INFO : LOG_ERROR, forgotten ? "partition-dropped" : "log-not-dropped",
+    LOG(stored ? LOG_INFO : LOG_WARN, stored ? "partition-dropped" : "partition-not-dropped",
         LOG_INT("partition", seat->partition->id));
+    seat_closed(seat);
+}
+
+/*
+ * The log goes first: a log without its state could never be opened again, if the table gave the partition back; a state
+ * without a log is a beginning that others add to. On a full disk it is tried again until we stop: then both are left, and
+ * belong together.
+ */
+static void drop_data(struct seat *seat)
+{
+    struct cluster *cluster = seat->cluster;
+    seat->forgetting =
+        (struct log_task){.done = on_forgotten, .group = (uint64_t)seat->partition->id + 1};
+    member_log_forget(cluster->log, &seat->forgetting);
+    if (cluster->stopping) {
+        member_log_give_up(cluster->log, &seat->forgetting);
+    }
 }
 
 static void on_closed(void *context)
 {
     struct seat *seat = context;
-    struct cluster *cluster = seat->cluster;
     partition_close(seat->partition);
     seat->hosted = NULL;
-    seat->closing = false;
     if (seat->drops) {
         drop_data(seat);
-        seat->drops = false;
-    }
-    if (cluster->stopping && --cluster->open_parts == 0) {
-        cluster->seats_closed(cluster);
+    } else {
+        seat_closed(seat);
     }
 }
 
@@ -112,9 +134,11 @@ void seats_close(struct cluster *cluster, void (*closed)(struct cluster *cluster
     cluster->open_parts = 1; /* ours, until all are asked to close */
     for (unsigned i = 0; i < cluster->partitions.count; i++) {
         struct seat *seat = &cluster->seats[i];
-        cluster->open_parts += seat->hosted != NULL;
+        cluster->open_parts += seat->hosted != NULL || seat->closing;
         if (seat->hosted != NULL && !seat->closing) {
             close_seat(seat);
+        } else if (seat->hosted == NULL && seat->closing) {
+            member_log_give_up(cluster->log, &seat->forgetting);
         }
     }
     if (--cluster->open_parts == 0) {

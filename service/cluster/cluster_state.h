@@ -25,6 +25,7 @@
 #include "service/cluster/cluster_files.h"
 #include "service/cluster/hosted.h"
 #include "service/cluster/inquiry.h"
+#include "service/cluster/member_log.h"
 #include "service/cluster/proxy.h"
 #include "service/cluster/steering.h"
 #include "service/cluster/transport.h"
@@ -56,13 +57,14 @@ struct seat {
     struct cluster *cluster;
     struct partition *partition;
     struct hosted *hosted; /* NULL: it is not held */
-    bool closing;
-    bool drops;           /* its data goes when it is closed: the table says that it is elsewhere */
-    int64_t reopen_us;    /* it had to stop, and is opened again then */
-    bool changing;        /* a change of its membership is under way */
-    int64_t hand_over_us; /* not before then */
-    uint64_t leader;      /* the last that was known here; 0: none ever was */
-    struct former former; /* the one before it, for whose answers clients still wait */
+    bool closing;               /* until its data is gone, where it drops it */
+    bool drops;                 /* its data goes when it is closed: the table says that it is elsewhere */
+    struct log_task forgetting; /* of its group */
+    int64_t reopen_us;          /* it had to stop, and is opened again then */
+    bool changing;              /* a change of its membership is under way */
+    int64_t hand_over_us;       /* not before then */
+    uint64_t leader;            /* the last that was known here; 0: none ever was */
+    struct former former;       /* the one before it, for whose answers clients still wait */
 };
 
 /* What group 0's leader last heard of a member. */

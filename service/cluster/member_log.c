@@ -16,8 +16,19 @@ enum {
     PATH_BYTES_MAX = 1344,
     ROOM_LOOK_MS = 100,
     ROOM_BYTES_MAX = 60 * 1024 * 1024,
-    ROOM_BYTES_KEPT = 8 * 1024 * 1024 /* for votes, marks and what was promised already */
+    ROOM_BYTES_KEPT = 8 * 1024 * 1024, /* for votes, marks and what was promised already */
+    WAL_PAGES_BESIDE = 2 * 1024,       /* then it is written back beside the writer, and */
+    WAL_PAGES_MAX = 4 * 1024           /* then the writer waits for that */
 };
+
+/*
+ * Writing the WAL back takes as long as many transactions. So a thread of its own does most of it, while the writer goes on
+ * committing; what has come meanwhile is little, and the writer does that itself, after which the WAL begins anew:
+ *
+ *     RESTING ─► ASKED ─► DONE ─► RESTING
+ *        writer     other    writer
+ */
+enum writing_back { RESTING, ASKED, DONE };
 
 struct tasks {
     struct log_task *first, **last;
@@ -30,19 +41,22 @@ struct member_log {
     uv_prepare_t turn_over; /* before the loop waits: what it has asked for is one transaction */
     bool asked_some;        /* in this turn */
     int handles;
-    pthread_t thread;
+    pthread_t writer, tidier;
     uint64_t room_looked_ms;
     size_t room;
     void (*closed)(void *context);
     void *closed_context;
 
     pthread_mutex_t mu;
-    pthread_cond_t asked; /* there is something to do */
-    pthread_cond_t ended; /* of what is awaited */
-    struct tasks queue;   /* guarded by mu */
-    struct tasks over;    /* guarded by mu: to be told */
-    bool failing;  /* guarded by mu, set by the writer: the last transaction was not stored */
-    bool stopping; /* guarded by mu */
+    pthread_cond_t asked;  /* there is something to do */
+    pthread_cond_t ended;  /* of what is awaited */
+    pthread_cond_t turned; /* writing_back has, or it stops */
+    struct tasks queue;    /* guarded by mu */
+    struct tasks over;     /* guarded by mu: to be told */
+    bool failing; /* guarded by mu, set by the writer: the last transaction was not stored */
+    enum writing_back writing_back; /* guarded by mu */
+    bool stopping;                  /* guarded by mu */
+    bool written;                   /* guarded by mu: the writer has ended */
 };
 
 /* ---- lists -------------------------------------------------------------------------------------------------------- */
@@ -140,6 +154,58 @@ static bool write_awaited(struct member_log *log, struct tasks *tasks)
     return others && tasks->first != NULL && transact(log, tasks, &more);
 }
 
+/* ---- writing back ------------------------------------------------------------------------------------------------- */
+
+static void turn_locked(struct member_log *log, enum writing_back to)
+{
+    log->writing_back = to;
+    pthread_cond_broadcast(&log->turned);
+}
+
+static void *write_back_on(void *argument)
+{
+    struct member_log *log = argument;
+    pthread_mutex_lock(&log->mu);
+    while (!log->written) {
+        if (log->writing_back != ASKED) {
+            pthread_cond_wait(&log->turned, &log->mu);
+            continue;
+        }
+        pthread_mutex_unlock(&log->mu);
+        log_store_write_back_beside(log->store);
+        pthread_mutex_lock(&log->mu);
+        turn_locked(log, DONE);
+    }
+    pthread_mutex_unlock(&log->mu);
+    return NULL;
+}
+
+/* The writer, between transactions. */
+static void tidy(struct member_log *log)
+{
+    int pages = log_store_wal_pages(log->store);
+    if (pages < WAL_PAGES_BESIDE) {
+        return;
+    }
+    pthread_mutex_lock(&log->mu);
+    if (log->writing_back == RESTING) {
+        turn_locked(log, ASKED);
+    }
+    while (log->writing_back == ASKED && pages >= WAL_PAGES_MAX) {
+        pthread_cond_wait(&log->turned, &log->mu);
+    }
+    bool rest = log->writing_back == DONE;
+    if (rest) {
+        turn_locked(log, RESTING);
+    }
+    pthread_mutex_unlock(&log->mu);
+    if (rest) {
+        log_store_write_back(log->store);
+    }
+}
+
+/* ---- the writer's loop -------------------------------------------------------------------------------------------- */
+
 /* Returns whether entries are left to be deleted. */
 static bool write_all(struct member_log *log, struct tasks *tasks)
 {
@@ -158,7 +224,7 @@ static bool write_all(struct member_log *log, struct tasks *tasks)
         uv_async_send(&log->wake);
     }
     pthread_mutex_unlock(&log->mu);
-    log_store_tidy(log->store);
+    tidy(log);
     return more;
 }
 
@@ -251,10 +317,10 @@ static void forget(struct log_task *task, struct log_store *store)
     log_store_forget(store, task->group);
 }
 
-bool member_log_forget(struct member_log *log, uint64_t group)
+void member_log_forget(struct member_log *log, struct log_task *task)
 {
-    struct log_task task = {.run = forget, .group = group};
-    return member_log_do(log, &task);
+    task->run = forget;
+    member_log_ask(log, task);
 }
 
 struct look {
@@ -318,8 +384,18 @@ static void on_handle_closed(uv_handle_t *handle)
     pthread_mutex_destroy(&log->mu);
     pthread_cond_destroy(&log->asked);
     pthread_cond_destroy(&log->ended);
+    pthread_cond_destroy(&log->turned);
     free(log);
     closed(context);
+}
+
+static void stop_tidier(struct member_log *log)
+{
+    pthread_mutex_lock(&log->mu);
+    log->written = true;
+    pthread_cond_broadcast(&log->turned);
+    pthread_mutex_unlock(&log->mu);
+    pthread_join(log->tidier, NULL);
 }
 
 void member_log_close(struct member_log *log, void (*closed)(void *context), void *context)
@@ -328,7 +404,8 @@ void member_log_close(struct member_log *log, void (*closed)(void *context), voi
     log->stopping = true;
     pthread_cond_signal(&log->asked);
     pthread_mutex_unlock(&log->mu);
-    pthread_join(log->thread, NULL);
+    pthread_join(log->writer, NULL);
+    stop_tidier(log);
     log->closed = closed;
     log->closed_context = context;
     log->handles = 2;
@@ -337,14 +414,18 @@ void member_log_close(struct member_log *log, void (*closed)(void *context), voi
 }
 
 /* Signals are for the thread that waits for them. */
-static bool start_thread(struct member_log *log)
+static bool start_threads(struct member_log *log)
 {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int rc = pthread_create(&log->thread, NULL, write_on, log);
+    bool started = pthread_create(&log->tidier, NULL, write_back_on, log) == 0;
+    if (started && pthread_create(&log->writer, NULL, write_on, log) != 0) {
+        stop_tidier(log);
+        started = false;
+    }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return rc == 0;
+    return started;
 }
 
 /* Releases before this one had a directory for each group's log. */
@@ -354,18 +435,33 @@ static bool check_layout(const char *data_dir, char ret_why[256])
     snprintf(path, sizeof path, "%.1279s/log-0", data_dir);
     if (access(path, F_OK) == 0) {
         snprintf(ret_why, 256,
-                 "%.120s is of an older version, which kept its logs apart: take this member out, "
-                 "and have it join again with an empty directory",
+                 "%.80s is of an older version, which kept its logs apart: " MEMBER_LOG_DAMAGED,
                  data_dir);
         return false;
     }
     return true;
 }
 
+static bool open_store(struct member_log *log, char ret_why[256])
+{
+    char path[PATH_BYTES_MAX + 16], why[256];
+    snprintf(path, sizeof path, "%s/log.db", log->dir);
+    switch (log_store_open(path, &log->store, why)) {
+    case LOG_FILE_SOUND:
+        return true;
+    case LOG_FILE_UNUSABLE:
+        snprintf(ret_why, 256, "cannot open the log %.100s: %.130s", path, why);
+        return false;
+    case LOG_FILE_DAMAGED:
+        snprintf(ret_why, 256, "the log %.60s is damaged (%.70s): " MEMBER_LOG_DAMAGED, path, why);
+        return false;
+    }
+    return false;
+}
+
 bool member_log_open(struct uv_loop_s *loop, const char *data_dir, struct member_log **ret,
                      char ret_why[256])
 {
-    char path[PATH_BYTES_MAX + 16], why[256];
     struct member_log *log = calloc(1, sizeof *log);
     snprintf(ret_why, 256, "out of memory");
     if (log == NULL || !check_layout(data_dir, ret_why)) {
@@ -373,9 +469,7 @@ bool member_log_open(struct uv_loop_s *loop, const char *data_dir, struct member
         return false;
     }
     snprintf(log->dir, sizeof log->dir, "%.1279s", data_dir);
-    snprintf(path, sizeof path, "%s/log.db", log->dir);
-    if (log_store_open(path, &log->store, why) != STATUS_OK) {
-        snprintf(ret_why, 256, "cannot open the log %.100s: %.130s", path, why);
+    if (!open_store(log, ret_why)) {
         free(log);
         return false;
     }
@@ -387,11 +481,12 @@ bool member_log_open(struct uv_loop_s *loop, const char *data_dir, struct member
     pthread_mutex_init(&log->mu, NULL);
     clock_cond_init(&log->asked);
     pthread_cond_init(&log->ended, NULL);
+    pthread_cond_init(&log->turned, NULL);
     log->turn_over.data = log;
     uv_prepare_init(loop, &log->turn_over);
     uv_prepare_start(&log->turn_over, on_turn_over);
-    if (uv_async_init(loop, &log->wake, on_wake) != 0 || !start_thread(log)) {
-        snprintf(ret_why, 256, "cannot start the log's thread");
+    if (uv_async_init(loop, &log->wake, on_wake) != 0 || !start_threads(log)) {
+        snprintf(ret_why, 256, "cannot start the log's threads");
         log_store_close(log->store); /* the process is about to end */
         free(log);
         return false;

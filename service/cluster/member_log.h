@@ -16,6 +16,10 @@
 struct member_log;
 struct uv_loop_s;
 
+/* What to do about a log that does not say any more what was promised. */
+#define MEMBER_LOG_DAMAGED                                                                         \
+    "take this member out, and have it join again with an empty directory (docs/operations.md)"
+
 /* Something to be done in a transaction. Its maker owns it, from ask until `done`. */
 struct log_task {
     void (*run)(struct log_task *task,
@@ -39,8 +43,8 @@ bool member_log_do(struct member_log *log, struct log_task *task);
 void member_log_call(struct member_log *log, struct log_task *task);
 /* What was asked need not be stored any more: if it cannot be it is told so, and not tried again. */
 void member_log_give_up(struct member_log *log, struct log_task *task);
-/* Makes the group one that was never heard of. False when that could not be stored. Any thread but the writer's. */
-bool member_log_forget(struct member_log *log, uint64_t group);
+/* Asks that the group be made one that was never heard of. The task says which, and its `done`. */
+void member_log_forget(struct member_log *log, struct log_task *task);
 /* Whether anything was ever stored of the group. Any thread but the writer's. */
 bool member_log_begun(struct member_log *log, uint64_t group);
 

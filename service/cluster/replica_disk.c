@@ -136,7 +136,7 @@ struct loading {
     struct raft_entry *entries;
     char *batch;
     size_t count, room, bytes, used;
-    bool there, gap, no_memory;
+    bool there, gap, altered, no_memory;
 };
 
 /* Entries have one piece of memory, which the engine frees with the last of them. */
@@ -163,6 +163,7 @@ static void run_load(struct log_task *task, struct log_store *store)
     struct loading *loading = (struct loading *)task;
     loading->head = (struct log_head){.first = 1};
     loading->there = log_store_head(store, task->group, loading->arena, &loading->head);
+    loading->altered = loading->head.altered;
     log_store_measure(store, task->group, loading->head.first, &loading->room, &loading->bytes);
     if (loading->room == 0) {
         return;
@@ -171,7 +172,8 @@ static void run_load(struct log_task *task, struct log_store *store)
     loading->batch = raft_malloc(loading->bytes + 8);
     loading->no_memory = loading->entries == NULL || loading->batch == NULL;
     if (!loading->no_memory) {
-        log_store_each(store, task->group, loading->head.first, see_entry, loading);
+        loading->altered |=
+            !log_store_each(store, task->group, loading->head.first, see_entry, loading);
     }
 }
 
@@ -182,13 +184,15 @@ static int load(struct raft_io *io, struct loading *loading)
         (struct loading){.task = {.run = run_load, .group = disk->group}, .arena = &disk->arena};
     arena_clear(&disk->arena);
     bool read = member_log_do(disk->log, &loading->task);
-    bool whole = !loading->gap && loading->count == loading->room;
+    bool whole = !loading->altered && !loading->gap && loading->count == loading->room;
     int rc = !read || loading->no_memory ? RAFT_IOERR : whole ? 0 : RAFT_CORRUPT;
     if (rc != 0) {
         raft_free(loading->batch);
         raft_free(loading->entries);
         snprintf(io->errmsg, sizeof io->errmsg,
-                 rc == RAFT_CORRUPT ? "entries are missing in the log" : "the log cannot be read");
+                 rc != RAFT_CORRUPT ? "the log cannot be read"
+                 : loading->altered ? "the log is damaged: " MEMBER_LOG_DAMAGED
+                                    : "entries are missing in the log");
         return rc;
     }
     disk->mark = loading->head.mark;

@@ -169,10 +169,11 @@ Test(member_log, a_group_is_cut_behind_and_forgotten_without_the_others)
     cr_assert(member_log_do(bench.log, &dropping));
     expect(&bench, 1, "1=a ");
     expect(&bench, 2, "1=x 2=y ");
-    cr_assert(member_log_forget(bench.log, 2));
+    struct addition forgetting = addition_of(2, 0, TEXT(""), &order);
+    member_log_forget(bench.log, &forgetting.task);
     expect(&bench, 1, "1=a ");
     expect(&bench, 2, "");
-    AWAIT(&bench.stage, order == 4);
+    AWAIT(&bench.stage, order == 5);
     bench_close(&bench);
 }
 
@@ -246,6 +247,35 @@ Test(member_log,
     bench_close(&bench);
 }
 
+Test(member_log, without_space_a_group_is_forgotten_later_unless_that_is_given_up)
+{
+    struct bench bench;
+    int order = 0;
+    bench_open(&bench);
+    signal(SIGXFSZ, SIG_IGN);
+    struct addition some[] = {addition_of(1, 1, TEXT("a"), &order),
+                              addition_of(2, 1, TEXT("x"), &order)};
+    for (int i = 0; i < 2; i++) {
+        member_log_ask(bench.log, &some[i].task);
+    }
+    AWAIT(&bench.stage, order == 2);
+    struct addition forgetting[] = {addition_of(1, 0, TEXT(""), &order),
+                                    addition_of(2, 0, TEXT(""), &order)};
+    limit_files(0);
+    for (int i = 0; i < 2; i++) {
+        member_log_forget(bench.log, &forgetting[i].task);
+    }
+    member_log_give_up(bench.log, &forgetting[1].task);
+    AWAIT(&bench.stage, order == 3);
+    cr_assert_not(forgetting[1].stored);
+    limit_files(RLIM_INFINITY);
+    AWAIT(&bench.stage, order == 4);
+    cr_assert(forgetting[0].stored);
+    expect(&bench, 1, "");
+    expect(&bench, 2, "1=x ");
+    bench_close(&bench);
+}
+
 Test(member_log, a_disk_that_has_become_full_still_takes_what_is_small)
 {
     struct bench bench;
@@ -268,6 +298,42 @@ Test(member_log, a_disk_that_has_become_full_still_takes_what_is_small)
     bench_close(&bench);
 }
 
+Test(member_log, the_wal_is_written_back_beside_what_is_being_stored_and_does_not_grow)
+{
+    enum { MANY = 600 };
+    static char data[60 * 1024];
+    struct bench bench;
+    struct stat before, after;
+    char path[96];
+    int order = 0;
+    bench_open(&bench);
+    snprintf(path, sizeof path, "%s-wal", bench.path);
+    cr_assert_eq(stat(path, &before), 0);
+    memset(data, 'd', sizeof data);
+    for (int i = 1; i <= MANY; i++) { /* eight times what a WAL may have */
+        struct addition one = addition_of(1 + (unsigned)i % 3, (uint64_t)(i - 1) / 3 + 1,
+                                          (struct text){data, sizeof data}, &order);
+        one.task.done = NULL;
+        cr_assert(member_log_do(bench.log, &one.task));
+    }
+    cr_assert_eq(stat(path, &after), 0);
+    cr_assert_leq(after.st_size, before.st_size);
+    bench_close(&bench);
+}
+
+/* Turns a byte of what the file has of it. */
+static void alter(const char *path, const char *words)
+{
+    static char bytes[16 * 1024 * 1024];
+    FILE *file = fopen(path, "r+b");
+    size_t len = fread(bytes, 1, sizeof bytes, file);
+    const char *at = memmem(bytes, len, words, strlen(words));
+    cr_assert_not_null(at);
+    fseek(file, at - bytes, SEEK_SET);
+    fputc(words[0] ^ 1, file);
+    cr_assert_eq(fclose(file), 0);
+}
+
 static void refused(struct bench *bench, const char *words)
 {
     char why[256] = "";
@@ -287,11 +353,30 @@ Test(member_log, what_is_no_log_is_refused_with_a_sentence)
     }
     fclose(file);
     refused(&bench, "file is not a database");
+    refused(&bench, "have it join again with an empty directory");
     unlink(bench.path);
     snprintf(path, sizeof path, "%s/log-0", bench.dir);
     mkdir(path, 0700);
     refused(&bench, "older version");
     rmdir(path);
+    cr_assert(member_log_open(&bench.stage.loop, bench.dir, &bench.log, why), "%s", why);
+    bench_close(&bench);
+}
+
+Test(member_log, a_log_that_was_altered_is_refused_with_what_to_do)
+{
+    struct bench bench;
+    int order = 0;
+    bench_open(&bench);
+    struct addition one = addition_of(5, 1, TEXT("what was promised"), &order);
+    member_log_ask(bench.log, &one.task);
+    AWAIT(&bench.stage, order == 1);
+    bench_stop(&bench);
+    alter(bench.path, "what was promised");
+    refused(&bench,
+            "is damaged (entry 1 of group 5 is not what was written): take this member out");
+    unlink(bench.path);
+    char why[256];
     cr_assert(member_log_open(&bench.stage.loop, bench.dir, &bench.log, why), "%s", why);
     bench_close(&bench);
 }

@@ -8,7 +8,7 @@ CRASH_RUN    = RINGHOLD=$(BUILD)/ringhold CHECK_DB=$(BUILD)/check-db \
 ## make crash        kill the server CRASH_KILLS times, 100, under load; break the storage at every call
 crash: crash-build
 	$(CRASH_RUN) --kills $(CRASH_KILLS)
-	RINGHOLD_FAULTS=all $(BUILD)/unit --filter 'faults/*'
+	RINGHOLD_FAULTS=all $(BUILD)/unit --filter '*faults/*'
 
 # The short form: part of make test.
 crash-short: crash-build

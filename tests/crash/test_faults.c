@@ -5,6 +5,7 @@
  */
 #include "db/codec.h"
 #include "service/committer.h"
+#include "tests/crash/copies.h"
 #include "tests/crash/faulty_vfs.h"
 #include "tests/crash/play.h"
 
@@ -17,10 +18,10 @@
 
 static const unsigned char SEED[32] = "a test's seed, always the same.";
 
-enum { PATH_BYTES = 128, ATTEMPTS_MAX = 200 };
+enum { ATTEMPTS_MAX = 200 };
 
 static struct {
-    char dir[PATH_BYTES / 2], path[PATH_BYTES], copy[PATH_BYTES];
+    char dir[COPIES_DIR_BYTES], path[COPIES_PATH_BYTES], copy[COPIES_PATH_BYTES];
     enum storage storage;
     bool
         cold; /* the machine is opened anew before each batch, so that it must read what it needs */
@@ -30,52 +31,20 @@ static struct {
     long kept;                    /* of those, that a crash would have made true all the same */
 } stage;
 
-static void remove_all(const char *path)
-{
-    static const char *const SUFFIX[] = {"", "-wal", "-shm", "-journal"};
-    for (size_t i = 0; i < sizeof SUFFIX / sizeof SUFFIX[0]; i++) {
-        char name[PATH_BYTES + 16];
-        snprintf(name, sizeof name, "%s%s", path, SUFFIX[i]);
-        unlink(name);
-    }
-}
-
 static void set_up(void)
 {
-    /* In memory where there is such a place: the faults are ours, the disk need not be real. */
-    const char *home = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-    snprintf(stage.dir, sizeof stage.dir, "%s/ringhold-faults-XXXXXX", home);
-    cr_assert_not_null(mkdtemp(stage.dir));
-    snprintf(stage.path, sizeof stage.path, "%s/partition.db", stage.dir);
-    snprintf(stage.copy, sizeof stage.copy, "%s/copy.db", stage.dir);
+    copies_set_up("partition.db", stage.dir, stage.path, stage.copy);
     stage.storage = STORAGE_SYNCED;
-    faulty_install();
 }
 
 static void tear_down(void)
 {
-    faulty_heal();
-    remove_all(stage.path);
-    remove_all(stage.copy);
-    rmdir(stage.dir);
+    copies_tear_down(stage.dir, stage.path, stage.copy);
 }
 
 TestSuite(faults, .init = set_up, .fini = tear_down, .timeout = 600);
 
 /* ---- looking ------------------------------------------------------------------------------------------------------ */
-
-static void copy_file(const char *from, const char *to)
-{
-    char block[65536];
-    size_t len;
-    FILE *in = fopen(from, "rb"), *out = fopen(to, "wb");
-    cr_assert(in != NULL && out != NULL, "cannot copy %s", from);
-    while ((len = fread(block, 1, sizeof block, in)) > 0) {
-        cr_assert_eq(fwrite(block, 1, len, out), len);
-    }
-    fclose(in);
-    cr_assert_eq(fclose(out), 0);
-}
 
 static struct machine *open_sane(const char *path)
 {
@@ -93,14 +62,7 @@ static struct machine *open_sane(const char *path)
 /* The hash of what a process that starts now would find, had this one been killed. */
 static uint64_t hash_after_crash(void)
 {
-    char from[PATH_BYTES + 8], to[PATH_BYTES + 8];
-    remove_all(stage.copy);
-    copy_file(stage.path, stage.copy);
-    snprintf(from, sizeof from, "%s-wal", stage.path);
-    snprintf(to, sizeof to, "%s-wal", stage.copy);
-    if (access(from, R_OK) == 0) {
-        copy_file(from, to);
-    }
+    copies_after_kill(stage.path, stage.copy);
     struct machine *machine = open_sane(stage.copy);
     uint64_t hash = machine_hash(machine);
     machine_close(machine);
@@ -135,7 +97,7 @@ static void close_machine(struct scene *scene)
 
 static void open_scene(struct scene *scene)
 {
-    remove_all(stage.path);
+    copies_remove(stage.path);
     open_machine(scene);
     scene->play = play_begin();
     scene->arena = ARENA_EMPTY;
@@ -285,21 +247,13 @@ static long rehearse(unsigned calls)
     return sum;
 }
 
-/* RINGHOLD_FAULTS=all plays every n; otherwise at most as many plays as given, spread evenly. */
-static long stride(long sum, long plays_max)
-{
-    const char *all = getenv("RINGHOLD_FAULTS");
-    bool every = (all != NULL && strcmp(all, "all") == 0) || sum <= plays_max;
-    return every ? 1 : (sum + plays_max - 1) / plays_max;
-}
-
 /* One play for each n: the n-th call fails, and so do the count - 1 calls after it. */
 static void play_each(struct faulty_plan plan, long plays_max)
 {
     struct scene *scene = calloc(1, sizeof *scene);
     long sum = rehearse(plan.calls), plays = 0;
     cr_assert_gt(sum, 0, "nothing of that kind is called");
-    for (plan.first = 1; plan.first <= sum; plan.first += stride(sum, plays_max)) {
+    for (plan.first = 1; plan.first <= sum; plan.first += copies_stride(sum, plays_max)) {
         faulty_heal();
         open_scene(scene);
         faulty_follow(plan);
@@ -396,13 +350,8 @@ Test(faults, a_file_of_ones_own_survives_a_full_disk_too)
 /* The hash of what is found after the power was cut. */
 static uint64_t hash_after_power_cut(unsigned seed)
 {
-    char from[PATH_BYTES + 8], to[PATH_BYTES + 8];
     faulty_pause();
-    remove_all(stage.copy);
-    cr_assert(faulty_power_cut(stage.path, stage.copy, seed));
-    snprintf(from, sizeof from, "%s-wal", stage.path);
-    snprintf(to, sizeof to, "%s-wal", stage.copy);
-    faulty_power_cut(from, to, seed * 31 + 7);
+    copies_after_power_cut(stage.path, stage.copy, seed);
     char why[256];
     struct machine *machine;
     cr_assert_eq(machine_open(stage.copy, stage.storage, true, SEED, &machine, why), STATUS_OK,
@@ -528,7 +477,7 @@ static void open_at_each_fault(enum storage storage, unsigned calls, int code)
     struct machine *machine;
     char why[256];
     for (long n = 1;; n++) {
-        remove_all(stage.path);
+        copies_remove(stage.path);
         faulty_follow((struct faulty_plan){calls, n, 1000000, code, true});
         why[0] = '\0';
         enum status status = machine_open(stage.path, storage, true, SEED, &machine, why);

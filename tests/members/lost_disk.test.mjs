@@ -1,6 +1,8 @@
-// The founder's disk is lost, and --cluster-init is still among its flags: it makes no second cluster, and can join anew.
+// The founder's disk is lost, and --cluster-init is still among its flags: it makes no second cluster, and can join anew. So
+// can one whose log was altered, once it has been taken out.
 import assert from 'node:assert/strict';
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Cluster, settled } from './members.mjs';
 
@@ -32,6 +34,28 @@ test('what it says to do brings the member back under its name', async () => {
   const left = await cluster.admin(b, 'leave', 'n1', '--force');
   assert.equal(left.code, 0, left.err + cluster.members.map((m) => m.log.slice(-3000)).join('\n'));
   const again = await cluster.again(a, '--join', `127.0.0.1:${b.port}`);
+  await cluster.placed();
+  assert.equal((await again.ask('GET', '/v1/sessions/kept')).status, 200);
+});
+
+test('a member whose log was altered says so and what to do, and does not start', async () => {
+  const member = cluster.members.find((one) => one.name === 'n1');
+  await member.stop();
+  cluster.forget(member);
+  const file = join(member.data, 'log.db');
+  const bytes = readFileSync(file);
+  // The session stands in an entry of the log, and perhaps where one lay before.
+  let at = bytes.indexOf('kept');
+  assert.ok(at >= 0);
+  for (; at >= 0; at = bytes.indexOf('kept', at)) bytes[at] ^= 1;
+  writeFileSync(file, bytes);
+  const refused = await cluster.refused(member);
+  assert.equal(refused.code, 1, refused.err);
+  assert.match(refused.err, /log\.db is damaged.*take this member out, and have it join again with an empty directory/);
+  const left = await cluster.admin(b, 'leave', 'n1', '--force');
+  assert.equal(left.code, 0, left.err);
+  rmSync(member.data, { recursive: true });
+  const again = await cluster.again(member, '--join', `127.0.0.1:${b.port}`);
   await cluster.placed();
   assert.equal((await again.ask('GET', '/v1/sessions/kept')).status, 200);
 });
