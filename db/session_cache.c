@@ -113,17 +113,6 @@ static void evict_locked(struct shard *shard, size_t bytes_max)
     }
 }
 
-static struct text pack(struct text t, char **at)
-{
-    if (!text_given(t)) {
-        return t;
-    }
-    struct text packed = {*at, t.len};
-    memcpy(*at, t.at, t.len);
-    *at += t.len;
-    return packed;
-}
-
 /* An entry with a copy of the session. NULL when memory ran out. */
 static struct entry *make_entry(const struct session_view *session, uint64_t hash)
 {
@@ -135,9 +124,9 @@ static struct entry *make_entry(const struct session_view *session, uint64_t has
     }
     char *at = entry->texts;
     *entry = (struct entry){.hash = hash, .session = *session, .bytes = bytes};
-    entry->session.id = pack(session->id, &at);
-    entry->session.subject = pack(session->subject, &at);
-    entry->session.data = pack(session->data, &at);
+    entry->session.id = text_pack(session->id, &at);
+    entry->session.subject = text_pack(session->subject, &at);
+    entry->session.data = text_pack(session->data, &at);
     return entry;
 }
 

@@ -53,17 +53,6 @@ bool session_memo_get(const struct session_memo *memo, struct text id, struct ar
     return true;
 }
 
-static struct text pack(struct text t, char **at)
-{
-    if (!text_given(t)) {
-        return t;
-    }
-    struct text packed = {*at, t.len};
-    memcpy(*at, t.at, t.len);
-    *at += t.len;
-    return packed;
-}
-
 /* With room for so much text; what was there before may be gone. NULL when memory ran out. */
 static struct entry *make_room(struct entry **place, size_t bytes)
 {
@@ -90,10 +79,10 @@ void session_memo_put(struct session_memo *memo, const struct session_row *row)
     char *at = entry->texts;
     entry->age = memo->age;
     entry->row = *row;
-    entry->row.id = pack(row->id, &at);
-    entry->row.subject = pack(row->subject, &at);
-    entry->row.token_hash = pack(row->token_hash, &at);
-    entry->row.successor = pack(row->successor, &at);
+    entry->row.id = text_pack(row->id, &at);
+    entry->row.subject = text_pack(row->subject, &at);
+    entry->row.token_hash = text_pack(row->token_hash, &at);
+    entry->row.successor = text_pack(row->successor, &at);
     entry->row.data = TEXT_ABSENT;
 }
 

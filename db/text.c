@@ -7,6 +7,17 @@ int text_compare(struct text a, struct text b)
     return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
 }
 
+struct text text_pack(struct text t, char **at)
+{
+    if (!text_given(t)) {
+        return t;
+    }
+    struct text packed = {*at, t.len};
+    memcpy(*at, t.at, t.len);
+    *at += t.len;
+    return packed;
+}
+
 struct text text_routing_key(struct text name)
 {
     const char *tilde = name.len == 0 ? NULL : memchr(name.at, '~', name.len);

@@ -38,6 +38,9 @@ static inline bool text_equal(struct text a, struct text b)
 /* memcmp order, a prefix before the longer text. */
 int text_compare(struct text a, struct text b);
 
+/* Copies the text to `*at`, where there must be room, and moves `*at` behind it. Absent stays absent. */
+struct text text_pack(struct text t, char **at);
+
 /* The routing key of a name: the part before its first '~', the whole name where there is none (API.md §1). */
 struct text text_routing_key(struct text name);
 

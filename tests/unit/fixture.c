@@ -62,6 +62,16 @@ struct result fixture_do(struct fixture *f, struct command command)
     return result;
 }
 
+struct command fixture_putting(const char *id)
+{
+    return (struct command){.kind = COMMAND_SESSION_PUT,
+                            .session_put = {.id = text_of(id),
+                                            .data = TEXT("{}"),
+                                            .idle_ttl_ms = HOUR_MS,
+                                            .max_ttl_ms = DAY_MS,
+                                            .condition = UNCONDITIONAL}};
+}
+
 void fixture_tick(struct fixture *f)
 {
     struct command tick = {.kind = COMMAND_TICK, .tick = {.steps_max = TICK_STEPS_MAX}};

@@ -26,6 +26,8 @@ void fixture_close(struct fixture *f);
 void fixture_pass(struct fixture *f, int64_t ms);
 /* Carries the command out in a batch of its own, stamped with now. */
 struct result fixture_do(struct fixture *f, struct command command);
+/* A PUT of a session of an hour, with the data {}. */
+struct command fixture_putting(const char *id);
 /* The same as a TICK of as many steps as it takes. */
 void fixture_tick(struct fixture *f);
 /* Whether the last command said so. detail may be NULL for any. */

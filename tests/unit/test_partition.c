@@ -1,6 +1,7 @@
 /* A partition's files: when its write-ahead log is moved into the database. */
 #include "service/partition.h"
 #include "service/whole_file.h"
+#include "tests/unit/fixture.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -58,13 +59,8 @@ static void put(const char *id)
 {
     struct events events;
     struct result result;
-    struct command command = {.kind = COMMAND_SESSION_PUT,
-                              .stamp = {1000000, 0},
-                              .session_put = {.id = text_of(id),
-                                              .data = TEXT("{}"),
-                                              .idle_ttl_ms = HOUR_MS,
-                                              .max_ttl_ms = DAY_MS,
-                                              .condition = UNCONDITIONAL}};
+    struct command command = fixture_putting(id);
+    command.stamp = (struct stamp){1000000, 0};
     machine_begin(f.partition.machine, &f.arena);
     machine_apply(f.partition.machine, &command, &f.arena, &result);
     cr_assert_eq(machine_commit(f.partition.machine, &events), STATUS_OK);

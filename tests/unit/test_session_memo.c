@@ -85,26 +85,16 @@ Test(session_memo, of_more_sessions_than_it_has_places_it_still_gives_only_the_r
 
 /* ---- in the machine ----------------------------------------------------------------------------------------------- */
 
-static struct command putting(const char *id)
-{
-    return (struct command){.kind = COMMAND_SESSION_PUT,
-                            .session_put = {.id = text_of(id),
-                                            .data = TEXT("{}"),
-                                            .idle_ttl_ms = HOUR_MS,
-                                            .max_ttl_ms = DAY_MS,
-                                            .condition = UNCONDITIONAL}};
-}
-
 static int64_t put_version(struct fixture *f, const char *id)
 {
-    return fixture_do(f, putting(id)).session.version;
+    return fixture_do(f, fixture_putting(id)).session.version;
 }
 
 Test(session_memo, a_batch_that_is_given_up_leaves_nothing_behind)
 {
     struct fixture f;
     struct result result;
-    struct command put = putting("s");
+    struct command put = fixture_putting("s");
     fixture_open(&f);
     cr_expect_eq(put_version(&f, "s"), 1);
     cr_expect_eq(put_version(&f, "s"), 2);
@@ -120,7 +110,7 @@ Test(session_memo, a_batch_that_is_given_up_leaves_nothing_behind)
 Test(session_memo, a_transaction_that_is_undone_leaves_nothing_behind)
 {
     struct fixture f;
-    struct command operations[] = {putting("s"), putting("s")};
+    struct command operations[] = {fixture_putting("s"), fixture_putting("s")};
     operations[1].session_put.condition.if_match = 99;
     fixture_open(&f);
     cr_expect_eq(put_version(&f, "s"), 1);
@@ -155,10 +145,10 @@ Test(session_memo, what_was_deleted_is_ended_and_then_forgotten)
     put_version(&f, "s");
     fixture_do(&f, (struct command){.kind = COMMAND_SESSION_DELETE,
                                     .session_delete = {TEXT("s"), UNCONDITIONAL}});
-    cr_expect_eq(fixture_do(&f, putting("s")).status, STATUS_SESSION_ENDED);
+    cr_expect_eq(fixture_do(&f, fixture_putting("s")).status, STATUS_SESSION_ENDED);
     fixture_pass(&f, SESSION_TOMBSTONE_MS + 1);
     fixture_tick(&f);
-    struct result result = fixture_do(&f, putting("s"));
+    struct result result = fixture_do(&f, fixture_putting("s"));
     cr_expect_eq(result.status, STATUS_CREATED);
     cr_expect_eq(result.session.version, 1);
     cr_expect_eq(put_version(&f, "s"), 2);
@@ -180,12 +170,12 @@ Test(session_memo, an_old_id_leads_on_until_its_grace_is_over)
     put_version(&f, "tag~s");
     put_version(&f, "tag~s");
     cr_expect_eq(fixture_do(&f, rotate).status, STATUS_OK);
-    struct result result = fixture_do(&f, putting("tag~s"));
+    struct result result = fixture_do(&f, fixture_putting("tag~s"));
     cr_expect(text_equal(result.session.id, TEXT("tag~t")));
     cr_expect_eq(put_version(&f, "tag~t"), result.session.version + 1);
     fixture_pass(&f, GRACE_MS);
     fixture_tick(&f);
-    cr_expect_eq(fixture_do(&f, putting("tag~s")).status, STATUS_SESSION_ENDED);
+    cr_expect_eq(fixture_do(&f, fixture_putting("tag~s")).status, STATUS_SESSION_ENDED);
     fixture_close(&f);
 }
 
@@ -200,14 +190,14 @@ Test(session_memo, what_was_renewed_lives_on)
                      .status,
                  STATUS_OK);
     fixture_pass(&f, HOUR_MS - 1);
-    cr_expect_eq(fixture_do(&f, putting("s")).status, STATUS_OK);
+    cr_expect_eq(fixture_do(&f, fixture_putting("s")).status, STATUS_OK);
     fixture_close(&f);
 }
 
 Test(session_memo, a_session_that_was_swept_in_vain_is_swept_again_no_later_than_its_end)
 {
     struct fixture f;
-    struct command sooner = putting("s");
+    struct command sooner = fixture_putting("s");
     sooner.session_put.idle_ttl_ms = HOUR_MS / 4;
     fixture_open(&f);
     put_version(&f, "s");

@@ -24,16 +24,6 @@ static struct machine *open_own(const struct fixture *f)
     return machine;
 }
 
-static struct command putting(const char *id)
-{
-    return (struct command){.kind = COMMAND_SESSION_PUT,
-                            .session_put = {.id = text_of(id),
-                                            .data = TEXT("{}"),
-                                            .idle_ttl_ms = HOUR_MS,
-                                            .max_ttl_ms = DAY_MS,
-                                            .condition = UNCONDITIONAL}};
-}
-
 static struct command getting(const char *id)
 {
     return (struct command){.kind = COMMAND_SESSION_GET,
@@ -78,7 +68,7 @@ Test(shm_locks, while_a_file_is_owned_another_process_gets_no_lock)
     struct fixture f;
     open_fixture(&f);
     cr_expect_eq(locks_kept_from_others(&f), 0xff);
-    fixture_do(&f, putting("s"));
+    fixture_do(&f, fixture_putting("s"));
     cr_expect_eq(locks_kept_from_others(&f), 0xff, "nor after a commit");
     cr_expect_eq(fixture_read(&f, getting("s")).status, STATUS_OK);
     cr_expect_geq(machine_checkpoint(f.machine), 0);
@@ -122,7 +112,7 @@ Test(shm_locks, a_file_that_another_process_reads_is_not_owned_and_both_are_righ
     int to[2], from[2], status;
     char byte = 0;
     fixture_open(&f);
-    fixture_do(&f, putting("s"));
+    fixture_do(&f, fixture_putting("s"));
     cr_assert_eq(pipe(to) | pipe(from), 0);
     machine_close(f.machine); /* a process that is forked must not know of open files */
     pid_t child = fork();
@@ -131,8 +121,8 @@ Test(shm_locks, a_file_that_another_process_reads_is_not_owned_and_both_are_righ
     }
     cr_assert_eq(read(from[0], &byte, 1), 1);
     f.machine = open_own(&f);
-    fixture_do(&f, putting("t"));
-    fixture_do(&f, putting("u"));
+    fixture_do(&f, fixture_putting("t"));
+    fixture_do(&f, fixture_putting("u"));
     cr_expect_gt(machine_checkpoint(f.machine), 0, "what the other does not see yet stays back");
     cr_expect_neq(locks_kept_from_others(&f), 0xff);
     cr_assert_eq(write(to[1], &byte, 1), 1);
@@ -156,18 +146,18 @@ Test(shm_locks, a_checkpoint_and_a_new_log_leave_a_reader_what_it_sees)
 {
     struct fixture f;
     open_fixture(&f);
-    fixture_do(&f, putting("a"));
+    fixture_do(&f, fixture_putting("a"));
     sqlite3 *early = open_reader(&f), *late = open_reader(&f);
     cr_assert_eq(sqlite3_exec(early, "BEGIN", NULL, NULL, NULL), SQLITE_OK);
     cr_expect_eq(first_int(early, COUNT), 1);
-    fixture_do(&f, putting("b"));
+    fixture_do(&f, fixture_putting("b"));
     cr_expect_gt(machine_checkpoint(f.machine), 0);
     cr_assert_eq(sqlite3_exec(late, "BEGIN", NULL, NULL, NULL), SQLITE_OK);
     cr_expect_eq(first_int(late, COUNT), 2);
     for (int i = 0; i < 20; i++) {
         char id[8];
         snprintf(id, sizeof id, "c%d", i);
-        fixture_do(&f, putting(id));
+        fixture_do(&f, fixture_putting(id));
         machine_checkpoint(f.machine);
     }
     cr_expect_eq(first_int(early, COUNT), 1);
@@ -176,7 +166,7 @@ Test(shm_locks, a_checkpoint_and_a_new_log_leave_a_reader_what_it_sees)
     cr_assert_eq(sqlite3_exec(late, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
     cr_expect_eq(first_int(early, COUNT), 22);
     cr_expect_eq(machine_checkpoint(f.machine), 0, "nobody is in its way any more");
-    fixture_do(&f, putting("d")); /* at the beginning of the log */
+    fixture_do(&f, fixture_putting("d")); /* at the beginning of the log */
     cr_expect_eq(first_int(late, COUNT), 23);
     sqlite3_close(early);
     sqlite3_close(late);
@@ -187,13 +177,13 @@ Test(shm_locks, a_file_is_owned_again_although_a_reader_of_before_is_still_open)
 {
     struct fixture f;
     open_fixture(&f);
-    fixture_do(&f, putting("a"));
+    fixture_do(&f, fixture_putting("a"));
     sqlite3 *left = open_reader(&f);
     cr_expect_eq(first_int(left, COUNT), 1);
     machine_close(f.machine);
     f.machine = open_own(&f);
     cr_expect_eq(locks_kept_from_others(&f), 0xff);
-    fixture_do(&f, putting("b"));
+    fixture_do(&f, fixture_putting("b"));
     sqlite3 *now = open_reader(&f);
     cr_expect_eq(first_int(now, COUNT), 2);
     sqlite3_close(left);
@@ -208,7 +198,7 @@ Test(shm_locks, a_copy_is_made_of_a_file_that_is_owned)
     struct snapshot_info info;
     char copy[128], why[SNAPSHOT_WHY_BYTES];
     open_fixture(&f);
-    fixture_do(&f, putting("a"));
+    fixture_do(&f, fixture_putting("a"));
     snprintf(copy, sizeof copy, "%s/copy.db", f.dir);
     cr_assert_eq(snapshot_copy(f.path, copy, why), STATUS_OK, "%s", why);
     cr_expect_eq(snapshot_look(copy, true, &info, why), STATUS_OK, "%s", why);
@@ -247,7 +237,7 @@ static void *watch(void *argument)
 static void put_both(struct fixture *f)
 {
     struct result result;
-    struct command commands[] = {putting("a"), putting("b")};
+    struct command commands[] = {fixture_putting("a"), fixture_putting("b")};
     machine_begin(f->machine, &f->arena);
     for (int i = 0; i < 2; i++) {
         commands[i].stamp = f->now;
