@@ -20,6 +20,12 @@ drive() {
         >"$dir/load.$mode" 2>&1
 }
 
+# Every session that is read afterwards, however few were written by then.
+fill_sessions() {
+    "$load" session-put --port "${url##*:}" --connections 8 --keys 200 --sequential --warmup-ms 0 --cycles 200 \
+        --name tsan-session-put >"$dir/load.fill" 2>&1 || fail "filling failed: $(tail -n 3 "$dir/load.fill")"
+}
+
 drive_all() {
     local jobs=() job
     drive session-put --keys 200 &
@@ -35,7 +41,8 @@ drive_all() {
     for job in "${jobs[@]}"; do
         wait "$job" || fail "a part of the load failed: $(tail -n 3 "$dir"/load.*)"
     done
-    drive session-get --keys 200 --name tsan-session-put
+    fill_sessions
+    drive session-get --keys 200 --name tsan-session-put || fail "reading failed: $(tail -n 3 "$dir/load.session-get")"
 }
 
 # Long polls that are woken, time out, and whose clients hang up.
