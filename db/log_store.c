@@ -64,8 +64,7 @@ static enum log_file open_file(struct log_store *store, const char *path, char r
     }
     (void)sql_exec(store->sql, "PRAGMA cache_size = -2048");
     enum log_file file = log_file_prepare(store->sql, ret_why);
-    if (file == LOG_FILE_SOUND &&
-        sql_open_reader(path, &store->beside, ret_why) != STATUS_OK) {
+    if (file == LOG_FILE_SOUND && sql_open_reader(path, &store->beside, ret_why) != STATUS_OK) {
         file = LOG_FILE_UNUSABLE;
     }
     return file;

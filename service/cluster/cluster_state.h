@@ -57,8 +57,8 @@ struct seat {
     struct cluster *cluster;
     struct partition *partition;
     struct hosted *hosted; /* NULL: it is not held */
-    bool closing;               /* until its data is gone, where it drops it */
-    bool drops;                 /* its data goes when it is closed: the table says that it is elsewhere */
+    bool closing;          /* until its data is gone, where it drops it */
+    bool drops; /* its data goes when it is closed: the table says that it is elsewhere */
     struct log_task forgetting; /* of its group */
     int64_t reopen_us;          /* it had to stop, and is opened again then */
     bool changing;              /* a change of its membership is under way */
