@@ -14,7 +14,6 @@
 
 #include <assert.h>
 #include <sqlite3.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <xxhash.h>
@@ -33,7 +32,7 @@ struct machine {
     struct arena *batch;
     char failure[256];
     _Atomic int64_t wal_pages;
-    atomic_bool moved; /* a reader has, but for what was committed meanwhile */
+    _Atomic bool moved; /* a reader has, but for what was committed meanwhile */
     struct session_cache *cache;
     struct session_memo *memo;
     char secret[32];
@@ -413,7 +412,8 @@ int64_t machine_wal_pages(const struct machine *machine)
 
 void machine_tidy(struct machine *machine)
 {
-    bool moved = atomic_exchange(&machine->moved, false);
+    bool moved = machine->moved; /* one that is overlooked comes again */
+    machine->moved = false;
     if (machine->wal_pages > (moved ? WAL_PAGES_MAX : 2 * WAL_PAGES_MAX)) {
         machine_checkpoint(machine);
     }
@@ -452,7 +452,7 @@ int64_t reader_checkpoint(struct reader *reader)
 {
     int64_t left = checkpoint(reader->sql);
     if (left == 0 && reader->machine != NULL) {
-        atomic_store(&reader->machine->moved, true);
+        reader->machine->moved = true;
     }
     return left;
 }
