@@ -127,8 +127,9 @@ static bool check_pages(struct sql *sql, char ret_why[256])
     snprintf(ret_why, 256, "%.*s", (int)words.len, words.at);
     if (is_unread(words)) {
         sql_fail(sql, ret_why);
+        return true; /* a failure, too */
     }
-    return sql_failed(sql);
+    return false;
 }
 
 static bool check_groups(struct sql *sql, char ret_why[256])

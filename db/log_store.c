@@ -34,6 +34,7 @@ static int on_wal(void *context, sqlite3 *handle, const char *name, int pages)
     struct log_store *store = context;
     (void)handle;
     (void)name;
+    store->stuck_pages = pages < store->wal_pages ? 0 : store->stuck_pages; /* it has begun anew */
     store->wal_pages = pages;
     return SQLITE_OK;
 }

@@ -18,10 +18,8 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
-enum {
-    WAL_PAGES_MAX =
-        16 * 1024 /* a longer WAL begins anew when it can, twice as long a one at once */
-};
+/* A longer WAL begins anew when it can, twice as long a one at once. */
+enum { WAL_PAGES_MAX = 16 * 1024 };
 
 struct machine {
     struct sql *sql;

@@ -32,8 +32,8 @@ void machine_begin(struct machine *machine, struct arena *arena);
 void machine_apply(struct machine *machine, const struct command *command, struct arena *arena,
                    struct result *result);
 /*
- * Ends the batch. OK: it is stored as machine_open was told, and `ret_events` (of the batch's arena) says what changed. STORAGE_UNAVAILABLE:
- * nothing of the batch happened, and every result of it is void.
+ * Ends the batch. OK: it is stored as machine_open was told, and `ret_events` (of the batch's arena) says what changed.
+ * STORAGE_UNAVAILABLE: nothing of the batch happened, and every result of it is void.
  */
 MUST_CHECK enum status machine_commit(struct machine *machine, struct events *ret_events);
 /* Gives the open batch up: nothing of it happened. */

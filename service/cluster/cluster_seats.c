@@ -31,7 +31,7 @@ static void on_led(void *context, int64_t partition, bool leads)
 static void on_stopped(void *context, int64_t partition, const char *why)
 {
     struct seat *seat = context;
-    LOG(LOG_ERROR, "replica-stopped", LOG_INT("partition", partition), LOG_STRING("why", why));
+    LOG(LOG_ERROR, "partition-stopped", LOG_INT("partition", partition), LOG_STRING("why", why));
     seat->reopen_us = clock_monotonic_us() + CLUSTER_REOPEN_MS * 1000;
 }
 

@@ -173,7 +173,7 @@ struct inquiry cluster_inquiry(const struct cluster *cluster);
 /* cluster_join.c: asks the member that --join names to be taken in; false with a sentence. Not from the loop's thread. */
 bool cluster_join(struct cluster *cluster, char *why);
 
-/* cluster_seats.c: opens and closes what the table says; true when all is as it says. */
+/* cluster_seats.c: opens and closes what the table says. */
 void seats_settle(struct cluster *cluster);
 /* Closes all; cluster->open_parts counts those that are left. */
 void seats_close(struct cluster *cluster, void (*closed)(struct cluster *cluster));

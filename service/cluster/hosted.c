@@ -321,9 +321,7 @@ static void on_timer_closed(uv_handle_t *handle)
     struct hosted *hosted = handle->data;
     void (*closed)(void *context) = hosted->closed;
     void *context = hosted->closed_context;
-    if (hosted->open) {
-        machine_abandon(hosted->place.machine); /* of a replica that failed */
-    }
+    hosted_give_up(hosted); /* of a replica that failed */
     arena_free(&hosted->applying);
     pthread_mutex_destroy(&hosted->mu);
     free(hosted);
@@ -351,6 +349,7 @@ bool hosted_open(struct uvloop *loop, struct transport *transport, const struct 
                                     .alone = place->alone};
     if (!replica_open(uvloop_uv(loop), transport, &config, &hosted->replica, ret_why)) {
         hosted->closing = true;
+        hosted_give_up(hosted); /* the machine may be gone when the timer is */
         uv_close((uv_handle_t *)&hosted->timer, on_timer_closed);
         return false;
     }

@@ -72,12 +72,12 @@ static bool store(struct hosted *hosted, struct batch *proposal)
     return stored;
 }
 
-static void give_up(struct hosted *hosted, uint64_t index)
+void hosted_give_up(struct hosted *hosted)
 {
-    LOG(LOG_ERROR, "entry-not-understood", LOG_INT("partition", hosted->place.partition),
-        LOG_INT("index", (int64_t)index));
-    machine_abandon(hosted->place.machine);
-    hosted->open = false;
+    if (hosted->open) {
+        machine_abandon(hosted->place.machine);
+        hosted->open = false;
+    }
     arena_clear(&hosted->applying);
 }
 
@@ -95,7 +95,9 @@ static bool on_apply(void *context, struct text entry, uint64_t index, uint64_t 
     if (proposal != NULL) {
         apply_own(machine, proposal);
     } else if (!apply_others(machine, entry, arena)) {
-        give_up(hosted, index);
+        LOG(LOG_ERROR, "entry-not-understood", LOG_INT("partition", hosted->place.partition),
+            LOG_INT("index", (int64_t)index));
+        hosted_give_up(hosted);
         return false;
     }
     return later || store(hosted, proposal);

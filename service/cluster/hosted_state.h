@@ -57,6 +57,9 @@ struct hosted {
 /* hosted.c: the machine's state is another one: what is copied of it is copied again. */
 void hosted_note_state(struct hosted *hosted);
 
+/* hosted_machine.c: what is applied and not stored is not: the log has it. */
+void hosted_give_up(struct hosted *hosted);
+
 /* For replica_open. */
 struct replica_machine hosted_machine(struct hosted *hosted);
 

@@ -17,8 +17,8 @@ enum {
     ROOM_LOOK_MS = 100,
     ROOM_BYTES_MAX = 60 * 1024 * 1024,
     ROOM_BYTES_KEPT = 8 * 1024 * 1024, /* for votes, marks and what was promised already */
-    WAL_PAGES_BESIDE = 2 * 1024,       /* then it is written back beside the writer, and */
-    WAL_PAGES_MAX = 4 * 1024           /* then the writer waits for that */
+    LOG_PAGES_BESIDE = 2 * 1024,       /* then it is written back beside the writer, and */
+    LOG_PAGES_MAX = 4 * 1024           /* then the writer waits for that */
 };
 
 /*
@@ -56,7 +56,7 @@ struct member_log {
     bool failing; /* guarded by mu, set by the writer: the last transaction was not stored */
     enum writing_back writing_back; /* guarded by mu */
     bool stopping;                  /* guarded by mu */
-    bool written;                   /* guarded by mu: the writer has ended */
+    bool writer_ended;              /* guarded by mu: the writer has ended */
 };
 
 /* ---- lists -------------------------------------------------------------------------------------------------------- */
@@ -166,7 +166,7 @@ static void *write_back_on(void *argument)
 {
     struct member_log *log = argument;
     pthread_mutex_lock(&log->mu);
-    while (!log->written) {
+    while (!log->writer_ended) {
         if (log->writing_back != ASKED) {
             pthread_cond_wait(&log->turned, &log->mu);
             continue;
@@ -184,22 +184,20 @@ static void *write_back_on(void *argument)
 static void tidy(struct member_log *log)
 {
     int pages = log_store_wal_pages(log->store);
-    if (pages < WAL_PAGES_BESIDE) {
-        return;
-    }
+    bool is_long = pages >= LOG_PAGES_BESIDE;
     pthread_mutex_lock(&log->mu);
-    if (log->writing_back == RESTING) {
+    if (log->writing_back == RESTING && is_long) {
         turn_locked(log, ASKED);
     }
-    while (log->writing_back == ASKED && pages >= WAL_PAGES_MAX) {
+    while (log->writing_back == ASKED && pages >= LOG_PAGES_MAX) {
         pthread_cond_wait(&log->turned, &log->mu);
     }
-    bool rest = log->writing_back == DONE;
-    if (rest) {
+    bool done = log->writing_back == DONE;
+    if (done) {
         turn_locked(log, RESTING);
     }
     pthread_mutex_unlock(&log->mu);
-    if (rest) {
+    if (done && is_long) { /* else all of it was moved, and the WAL has begun anew */
         log_store_write_back(log->store);
     }
 }
@@ -392,7 +390,7 @@ static void on_handle_closed(uv_handle_t *handle)
 static void stop_tidier(struct member_log *log)
 {
     pthread_mutex_lock(&log->mu);
-    log->written = true;
+    log->writer_ended = true;
     pthread_cond_broadcast(&log->turned);
     pthread_mutex_unlock(&log->mu);
     pthread_join(log->tidier, NULL);

@@ -136,7 +136,7 @@ struct loading {
     struct raft_entry *entries;
     char *batch;
     size_t count, room, bytes, used;
-    bool there, gap, altered, no_memory;
+    bool gap, altered, no_memory;
 };
 
 /* Entries have one piece of memory, which the engine frees with the last of them. */
@@ -162,7 +162,7 @@ static void run_load(struct log_task *task, struct log_store *store)
 {
     struct loading *loading = (struct loading *)task;
     loading->head = (struct log_head){.first = 1};
-    loading->there = log_store_head(store, task->group, loading->arena, &loading->head);
+    (void)log_store_head(store, task->group, loading->arena, &loading->head);
     loading->altered = loading->head.altered;
     log_store_measure(store, task->group, loading->head.first, &loading->room, &loading->bytes);
     if (loading->room == 0) {

@@ -148,6 +148,7 @@ static bool apply_entry(struct replica *replica, struct text body, uint64_t inde
     }
     if (!carry_out(replica, body, index, term, own != NULL ? own->context : NULL)) {
         replica->unsettled = 0; /* nothing of it is left */
+        replica->unsettled_bytes = 0;
         replica_fail(replica, "entry %" PRIu64 " could not be applied", index);
         return false;
     }

@@ -483,7 +483,7 @@ Test(replica, a_state_of_another_history_is_refused)
     herd.node[0].ledger[0]->live.term += 7;
     herd.node[0].ledger[0]->stored.term += 7;
     char why[256] = "";
-    cr_assert(!herd_open_replica(&herd, 0, 0, why) || true);
+    (void)herd_open_replica(&herd, 0, 0, why); /* at once, or once it applies what the log has */
     AWAIT(&herd.stage, why[0] != '\0' || herd.node[0].stopped[0][0] != '\0');
     const char *said = why[0] != '\0' ? why : herd.node[0].stopped[0];
     cr_assert_not_null(strstr(said, "do not belong together"), "%s", said);

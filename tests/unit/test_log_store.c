@@ -217,3 +217,33 @@ Test(log_store, a_file_of_a_later_format_is_refused)
     cr_assert_eq(log_store_open(path, &store, why), LOG_FILE_UNUSABLE);
     cr_assert_not_null(strstr(why, "this version"), "%s", why);
 }
+
+/* ---- writing back ------------------------------------------------------------------------------------------------- */
+
+static void store_vote(struct log_store *store, uint64_t term)
+{
+    log_store_begin(store);
+    log_store_set_vote(store, 1, term, 1);
+    cr_assert(log_store_commit(store));
+}
+
+Test(log_store, what_could_not_be_written_back_once_is_not_counted_when_the_wal_has_begun_anew)
+{
+    sqlite3 *reader;
+    struct log_store *store = open_sound();
+    store_vote(store, 1000);
+    cr_assert_eq(sqlite3_open(path, &reader), SQLITE_OK);
+    cr_assert_eq(sqlite3_exec(reader, "BEGIN; SELECT * FROM groups", NULL, NULL, NULL), SQLITE_OK);
+    for (uint64_t term = 1001; term <= 1020; term++) {
+        store_vote(store, term);
+    }
+    cr_assert_gt(log_store_wal_pages(store), 20);
+    log_store_write_back(store); /* not what the reader does not see yet */
+    cr_expect_eq(log_store_wal_pages(store), 0);
+    sqlite3_close(reader);
+    log_store_write_back_beside(store);
+    store_vote(store, 1021);
+    cr_expect_gt(log_store_wal_pages(store), 0);
+    cr_expect_lt(log_store_wal_pages(store), 10);
+    log_store_close(store);
+}
