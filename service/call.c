@@ -232,6 +232,10 @@ void call_begin_again(struct call *call)
 {
     inflight_remove(call->engine->inflight, call->inflight);
     call->inflight = NULL;
+    if (call->gone) { /* and with it the request's fields: it would be another one, without its Idempotency-Key */
+        call_end_with(call, STATUS_NO_LEADER);
+        return;
+    }
     call->state = CALL_STEPPING;
     call_begin(call);
 }

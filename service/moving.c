@@ -87,7 +87,7 @@ static bool submit_here(struct call *call)
 static void end(struct call *call)
 {
     struct moving *moving = call->moving;
-    if (moving->again && moving->tries < TRIES_MAX) {
+    if (moving->again && moving->tries < TRIES_MAX && !call->gone) {
         moving->again = false;
         call_begin_again(call);
         return;

@@ -389,6 +389,22 @@ static bool check_nobody_calls(struct cluster *cluster, char *why)
     return nobody;
 }
 
+/* One that was stopped while it joined is in the table of the others, and has none itself, by which it would find them. */
+static bool join_to_the_end(struct cluster *cluster, char *why)
+{
+    if (cluster->founds || board_epoch(cluster->board) != 0) {
+        return true;
+    }
+    if (cluster->config.join[0] == '\0') {
+        snprintf(why, CLUSTER_WHY_BYTES,
+                 "%.200s is of a member that was stopped while it joined its cluster: pass --join "
+                 "HOST:PORT once more",
+                 cluster->data_dir);
+        return false;
+    }
+    return cluster_join(cluster, why);
+}
+
 static bool start(struct cluster *cluster, char *why)
 {
     if (!identity_secret(cluster->config.secret_file, cluster->secret, &cluster->secret_len, why) ||
@@ -404,7 +420,7 @@ static bool start(struct cluster *cluster, char *why)
     return (!founds || check_nobody_calls(cluster, why)) &&
            (!joins || cluster_join(cluster, why)) && keep_identity(cluster, why) &&
            make_seats(cluster) && open_board(cluster, why) &&
-           (!cluster->known || standing_check(cluster, why)) &&
+           (!cluster->known || (standing_check(cluster, why) && join_to_the_end(cluster, why))) &&
            go_on_errand(cluster, open_council_and_turn, why);
 }
 

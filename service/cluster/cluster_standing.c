@@ -59,6 +59,9 @@ static void ask_next(struct cluster *cluster)
     struct ask ask = {.kind = ASK_STANDING, .member = cluster->node};
     char host[MEMBER_ADDRESS_BYTES_MAX + 1];
     uint16_t port;
+    if (cluster->table.member_count == 0) {
+        return; /* whoever else is in, it is not known yet */
+    }
     const struct member *next =
         &cluster->table.members[cluster->standing_next++ % cluster->table.member_count];
     struct text bytes = ask_encode(&ask, &arena);

@@ -1,10 +1,12 @@
 // The founder's disk is lost, and --cluster-init is still among its flags: it makes no second cluster, and can join anew. So
-// can one whose log was altered, once it has been taken out.
+// can one whose log was altered, once it has been taken out. One that was stopped while it joined goes on with it.
 import assert from 'node:assert/strict';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { Cluster, settled } from './members.mjs';
+import { BINARY } from '../http/server.mjs';
+import { Cluster, pause, settled } from './members.mjs';
 
 const cluster = new Cluster({ partitions: 4 });
 let [a, b] = [];
@@ -58,4 +60,29 @@ test('a member whose log was altered says so and what to do, and does not start'
   const again = await cluster.again(member, '--join', `127.0.0.1:${b.port}`);
   await cluster.placed();
   assert.equal((await again.ask('GET', '/v1/sessions/kept')).status, 200);
+});
+
+// Starts a member, and kills it as soon as it knows its cluster, before it can know the others. Returns where it is.
+async function killedWhileJoining(name, flags) {
+  const place = await cluster.place();
+  const data = join(cluster.dir, name);
+  const member = ['--peer', place.peer, '--cluster-secret-file', cluster.secret, '--node', name];
+  const child = spawn(BINARY, ['--listen', '127.0.0.1:0', '--data', data, ...member, ...flags], { stdio: 'ignore' });
+  const exited = new Promise((resolve) => child.once('exit', resolve));
+  while (!existsSync(join(data, 'cluster'))) await pause(1);
+  child.kill('SIGKILL');
+  await exited;
+  return { name, place, data };
+}
+
+test('a member that is killed while it joins goes on with that when it is started again', async () => {
+  const flags = ['--join', `127.0.0.1:${b.port}`];
+  for (const name of ['n5', 'n6']) {
+    const old = await killedWhileJoining(name, flags);
+    const without = await cluster.refused(old);
+    if (without.code !== null) assert.match(without.err, /stopped while it joined.*pass --join HOST:PORT once more/);
+    const again = await cluster.again(old, ...flags);
+    assert.equal((await again.ask('GET', '/v1/sessions/kept')).status, 200);
+  }
+  await cluster.settled((ring) => ring.members.length === 5 && ring.members.every((m) => m.state === 'active'));
 });

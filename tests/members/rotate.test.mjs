@@ -1,5 +1,6 @@
 // A session whose new subject lives on another partition goes there, whole, and what led to it leads on.
 import assert from 'node:assert/strict';
+import { connect } from 'node:net';
 import { after, before, test } from 'node:test';
 import { Cluster, expect, pause } from './members.mjs';
 
@@ -114,5 +115,42 @@ test('no change that was acknowledged is lost on the way', async () => {
     assert.deepEqual((await ask('GET', `/v1/sessions/${made.id}`)).body.data, acked);
     const { body: list } = expect(await ask('GET', `/v1/subjects/busy-${i}/sessions`), 200);
     assert.deepEqual(list.items.map((s) => s.id), [made.id]);
+  }
+});
+
+// The client hangs up while the session changes under its feet, so that moving it has to begin anew; whatever came of it,
+// who asks again with the same key gets a token that there is.
+test('what a client that hung up is told the second time is true', async () => {
+  const ROUNDS = 24;
+  for (let n = 0; n < ROUNDS; n++) {
+    const { id } = expect(await ask('POST', '/v1/sessions', { subject: `before-${n}`, data: { n } }), 201).body;
+    const { url } = expect(await ask('GET', `/v1/ring/lookup?name=${id}`), 200).body;
+    const owner = cluster.members.find((m) => m.base === url);
+    const path = `/v1/sessions/${id}/rotate`;
+    const body = JSON.stringify({ subject: `after-${n}` });
+    let over = false;
+    const change = async () => {
+      for (let z = 0; !over; z++) {
+        const operation = { method: 'PATCH', path: `/v1/sessions/${id}`, body: { data: { z } } };
+        const { status } = await owner.ask('POST', '/v1/transactions', { operations: [operation] });
+        if (status !== 200 && status !== 503) return;
+      }
+    };
+    const changes = [change(), change(), change()];
+    await pause(10);
+    const socket = connect(owner.port, '127.0.0.1');
+    const fields = `Host: x\r\nContent-Type: application/json\r\nIdempotency-Key: again-${n}\r\nContent-Length: ${body.length}`;
+    socket.write(`POST ${path} HTTP/1.1\r\n${fields}\r\n\r\n${body}`);
+    await pause(2 + (n % 6));
+    socket.resetAndDestroy();
+    await pause(10 + 5 * (n % 8));
+    over = true;
+    await Promise.all(changes);
+    let answer;
+    do {
+      await pause(50);
+      answer = await owner.ask('POST', path, JSON.parse(body), { 'Idempotency-Key': `again-${n}` });
+    } while (answer.status === 503 || answer.status === 409);
+    expect(await resolve(expect(answer, 200).body.token), 200);
   }
 });
