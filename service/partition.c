@@ -213,6 +213,15 @@ struct partition *partitions_find(const struct partitions *partitions, struct te
     return &partitions->at[arc];
 }
 
+unsigned partitions_served(const struct partitions *partitions)
+{
+    unsigned served = 0;
+    for (unsigned i = 0; i < partitions->count; i++) {
+        served += partition_serves(&partitions->at[i]);
+    }
+    return served;
+}
+
 struct partition_files partitions_files(const struct partitions *partitions)
 {
     struct partition_files sum = {0, 0};

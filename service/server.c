@@ -70,7 +70,7 @@ static void on_status(const struct process *process, struct process_status *ret)
                  (server->engine.cluster == NULL || cluster_ready(server->engine.cluster)),
         .draining = atomic_load(&server->engine.draining),
         .storage_ok = partitions_storage_ok(&server->engine.partitions),
-        .partitions = server->engine.partitions.count,
+        .partitions = partitions_served(&server->engine.partitions),
         .counters = partitions_counters(&server->engine.partitions),
     };
 }

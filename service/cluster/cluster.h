@@ -34,7 +34,8 @@ struct cluster_hooks {
 MUST_CHECK bool cluster_start(const struct config *config, const char *url, uint64_t node,
                               struct cluster_hooks hooks, struct cluster **ret,
                               char ret_why[CLUSTER_WHY_BYTES]);
-/* Whether this node knows the cluster's table, and is one of its active members. */
+/* Whether this node knows the cluster's table, is one of its active members, and has heard of a leader of the table's group
+   since it started: so there was a majority. */
 bool cluster_ready(struct cluster *cluster);
 /* Where the others reach this node, HOST:PORT: for who wants to join. */
 const char *cluster_peer(const struct cluster *cluster);

@@ -8,6 +8,7 @@
 struct routes {
     struct table table;
     uint64_t table_leader; /* of group 0; 0: unknown */
+    bool met; /* one was known since this process started: a majority is there, or was */
     /* As heard: from our replicas, or from who was wrongly asked; 0: unknown. */
     uint64_t leaders[PARTITIONS_MAX];
     /* Until then a leader that our replica does not know is being elected. */
@@ -107,6 +108,7 @@ void routes_follow(struct cluster *cluster)
     struct routes *routes = cluster->routes;
     if (routes != NULL) {
         routes->table_leader = council_status(cluster).leader;
+        routes->met |= routes->table_leader != 0;
     }
     for (unsigned i = 0; routes != NULL && i < cluster->table.partition_count; i++) {
         const struct seat *seat = &cluster->seats[i];
@@ -216,7 +218,7 @@ bool cluster_ready(struct cluster *cluster)
     pthread_mutex_lock(&cluster->mu);
     const struct routes *routes = cluster->routes;
     int place = routes == NULL ? -1 : table_find(&routes->table, cluster->node);
-    bool ready = place >= 0 && routes->table.members[place].state == MEMBER_ACTIVE;
+    bool ready = place >= 0 && routes->met && routes->table.members[place].state == MEMBER_ACTIVE;
     pthread_mutex_unlock(&cluster->mu);
     return ready;
 }

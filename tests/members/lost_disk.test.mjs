@@ -6,7 +6,7 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { BINARY } from '../http/server.mjs';
-import { Cluster, pause, settled } from './members.mjs';
+import { Cluster, pause, settled, until } from './members.mjs';
 
 const cluster = new Cluster({ partitions: 4 });
 let [a, b] = [];
@@ -82,6 +82,7 @@ test('a member that is killed while it joins goes on with that when it is starte
     const without = await cluster.refused(old);
     if (without.code !== null) assert.match(without.err, /stopped while it joined.*pass --join HOST:PORT once more/);
     const again = await cluster.again(old, ...flags);
+    await until(async () => (await again.ask('GET', '/readyz')).status === 200);
     assert.equal((await again.ask('GET', '/v1/sessions/kept')).status, 200);
   }
   await cluster.settled((ring) => ring.members.length === 5 && ring.members.every((m) => m.state === 'active'));

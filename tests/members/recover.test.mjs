@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { Cluster, settled } from './members.mjs';
+import { Cluster, pause, settled } from './members.mjs';
 
 const cluster = new Cluster({ partitions: 4 });
 let [a, b, c, d] = [];
@@ -47,11 +47,21 @@ test('a directory in use, or one that is no member\'s, is not recovered', async 
   assert.match(none.err, /no cluster member's data directory/);
 });
 
-test('without --force it says what would be lost, and changes nothing', async () => {
+test('a member that finds no majority when it starts is not ready, whatever it was before', async () => {
   for (const member of cluster.members) {
     member.kill('SIGKILL');
     await member.exited;
   }
+  const alone = await cluster.again(a);
+  for (let i = 0; i < 10; i++) {
+    assert.equal((await alone.ask('GET', '/readyz')).status, 503);
+    await pause(150);
+  }
+  alone.kill('SIGKILL');
+  await alone.exited;
+});
+
+test('without --force it says what would be lost, and changes nothing', async () => {
   const told = await recover();
   assert.equal(told.code, 1);
   assert.match(told.err, /nothing was changed.*pass --force/);
