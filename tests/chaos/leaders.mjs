@@ -5,7 +5,7 @@ import { pause } from './client.mjs';
 const RESTS_MS = 6000; // a lead that could not be handed over is offered again within less
 const REST_MS_MAX = 60000;
 const ELECTION_MS = 400; // db/limits.h
-const LEADS = /"time":"([^"]+)".*"event":"leads","partition":(\d+)/;
+const LEADS = /^{"time":"(\d[^"]*Z)".*"event":"leads","partition":(\d+)/;
 
 // What the logs of members, { name, log } each, say of leads that began: a line for each. Their times are the members', whose
 // clocks may have been set; what is new is what was not there before.
