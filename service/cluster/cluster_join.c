@@ -1,6 +1,8 @@
+#include "service/clock.h"
 #include "service/cluster/cluster_state.h"
 #include "service/cluster/codec.h"
 
+#include <signal.h>
 #include <stdio.h>
 
 enum { JOIN_MS_MAX = 30000, JOIN_PAUSE_MS = 300 };
@@ -70,6 +72,14 @@ static bool join(struct joining *j)
     return ask(j, &step) && take_answer(j->cluster, &j->answer, &j->arena, j->why);
 }
 
+/* Signals are blocked, for who waits for them once the instance serves. */
+static bool told_to_stop(void)
+{
+    sigset_t pending;
+    return sigpending(&pending) == 0 &&
+           (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+}
+
 bool cluster_join(struct cluster *cluster, char *why)
 {
     struct joining joining = {
@@ -78,11 +88,14 @@ bool cluster_join(struct cluster *cluster, char *why)
     char base[CONFIG_HOST_BYTES + 16];
     bool joined = false;
     snprintf(base, sizeof base, "http://%s", cluster->config.join);
-    for (int64_t waited = 0; !joined && !joining.final && waited < JOIN_MS_MAX;
-         waited += JOIN_PAUSE_MS) {
+    int64_t until_us = clock_monotonic_us() + (int64_t)JOIN_MS_MAX * 1000;
+    while (!joined && !joining.final && clock_monotonic_us() < until_us) {
         joined = (inquiry->peer[0] != '\0' || inquiry_find(inquiry, base, why)) &&
                  check(&joining) && join(&joining);
-        if (!joined && !joining.final) {
+        if (!joined && told_to_stop()) {
+            snprintf(why, CLUSTER_WHY_BYTES, "it was told to stop before it had joined");
+            joining.final = true;
+        } else if (!joined && !joining.final) {
             cluster_wait_ms(JOIN_PAUSE_MS);
         }
         arena_clear(&joining.arena);

@@ -1,7 +1,8 @@
 // What a member is refused with at its start: a sentence each, and nothing is changed.
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -49,6 +50,23 @@ test('a member says where others reach it, and stores what it acknowledges', () 
 
 test('an empty directory belongs to no cluster', () => {
   refused([...PEER, '--cluster-secret-file', cluster.secret], /belongs to no cluster yet/);
+});
+
+test('who is told to stop while it asks to be let in stops', async () => {
+  const deaf = createServer(() => {}); // takes connections, and says nothing
+  await new Promise((resolve) => deaf.listen(0, '127.0.0.1', resolve));
+  const asks = ['--join', `127.0.0.1:${deaf.address().port}`];
+  const data = ['--listen', '127.0.0.1:0', '--data', join(dir, 'patient'), '--node', 'patient'];
+  const child = spawn(BINARY, [...data, ...PEER, '--cluster-secret-file', cluster.secret, ...asks], { stdio: ['ignore', 'ignore', 'pipe'] });
+  let said = '';
+  child.stderr.on('data', (chunk) => (said += chunk));
+  const exited = new Promise((resolve) => child.once('exit', resolve));
+  const asked = new Promise((resolve) => deaf.once('connection', resolve));
+  await asked;
+  child.kill('SIGTERM');
+  assert.equal(await exited, 1);
+  assert.match(said, /told to stop before it had joined/);
+  deaf.close();
 });
 
 test('who has another secret is not let in', () => {
