@@ -44,15 +44,6 @@ static void define_sum(struct sql *sql)
 
 /* ---- formats ------------------------------------------------------------------------------------------------------ */
 
-void log_file_undo(struct sql *sql)
-{
-    sql_clear_failure(sql);
-    if (sqlite3_get_autocommit(sql_handle(sql)) == 0) {
-        sql_run(sql, "ROLLBACK");
-    }
-    sql_clear_failure(sql);
-}
-
 static int64_t format_of(struct sql *sql)
 {
     QUERY(q, sql, "PRAGMA user_version");

@@ -38,7 +38,4 @@ MUST_CHECK enum log_file log_file_prepare(struct sql *sql, char ret_why[256]);
 /* What such a failure of SQLite's says of the file. */
 enum log_file log_file_failed(const char *failure);
 
-/* Undoes the transaction, if there is one, and forgets the failure. */
-void log_file_undo(struct sql *sql);
-
 #endif

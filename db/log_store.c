@@ -51,7 +51,7 @@ static void make_room(struct log_store *store)
                        "INSERT INTO ballast VALUES(zeroblob(4718592));"
                        "COMMIT;"
                        "DROP TABLE ballast")) {
-        log_file_undo(sql);
+        sql_undo(sql);
     }
     log_store_write_back(store);
 }
@@ -118,7 +118,7 @@ bool log_store_commit(struct log_store *store)
         return true;
     }
     snprintf(store->failure, sizeof store->failure, "%s", sql_failure(store->sql));
-    log_file_undo(store->sql);
+    sql_undo(store->sql);
     return false;
 }
 
@@ -132,18 +132,9 @@ int log_store_wal_pages(const struct log_store *store)
     return store->wal_pages - store->stuck_pages;
 }
 
-/* Whether all of it was. */
-static bool checkpoint(struct sql *sql)
-{
-    int in_wal = 0, moved = 0;
-    int rc = sqlite3_wal_checkpoint_v2(sql_handle(sql), NULL, SQLITE_CHECKPOINT_PASSIVE, &in_wal,
-                                       &moved);
-    return rc == SQLITE_OK && moved == in_wal;
-}
-
 void log_store_write_back(struct log_store *store)
 {
-    if (checkpoint(store->sql)) {
+    if (sql_checkpoint(store->sql) == 0) {
         store->wal_pages = store->stuck_pages = 0;
     } else {
         store->stuck_pages = store->wal_pages; /* tried again when as much more has been written */
@@ -152,7 +143,7 @@ void log_store_write_back(struct log_store *store)
 
 void log_store_write_back_beside(struct log_store *store)
 {
-    (void)checkpoint(store->beside);
+    (void)sql_checkpoint(store->beside);
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------------------ */

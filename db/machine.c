@@ -244,11 +244,7 @@ static void store_state(struct machine *machine)
 static void roll_back(struct machine *machine)
 {
     snprintf(machine->failure, sizeof machine->failure, "%s", sql_failure(machine->sql));
-    sql_clear_failure(machine->sql);
-    if (!sqlite3_get_autocommit(sql_handle(machine->sql))) {
-        sql_exec(machine->sql, "ROLLBACK");
-        sql_clear_failure(machine->sql);
-    }
+    sql_undo(machine->sql);
     session_memo_clear(machine->memo);
     machine->counters = machine->committed;
     machine->due =
@@ -372,14 +368,6 @@ uint64_t machine_hash(struct machine *machine)
     return sum;
 }
 
-static int64_t checkpoint(struct sql *sql)
-{
-    int in_wal = 0, moved = 0;
-    int rc = sqlite3_wal_checkpoint_v2(sql_handle(sql), NULL, SQLITE_CHECKPOINT_PASSIVE, &in_wal,
-                                       &moved);
-    return rc == SQLITE_OK ? in_wal - moved : -1;
-}
-
 const char *machine_sanity(struct machine *machine, struct arena *arena)
 {
     struct events events = {NULL, 0, 0};
@@ -398,7 +386,7 @@ const char *machine_sanity(struct machine *machine, struct arena *arena)
 
 int64_t machine_checkpoint(struct machine *machine)
 {
-    int64_t left = checkpoint(machine->sql);
+    int64_t left = sql_checkpoint(machine->sql);
     machine->wal_pages = left > 0 ? left : 0;
     return left;
 }
@@ -448,7 +436,7 @@ void reader_close(struct reader *reader)
 
 int64_t reader_checkpoint(struct reader *reader)
 {
-    int64_t left = checkpoint(reader->sql);
+    int64_t left = sql_checkpoint(reader->sql);
     if (left == 0 && reader->machine != NULL) {
         reader->machine->moved = true;
     }
@@ -507,9 +495,7 @@ static void run_read(struct reader *reader, const struct command *command, struc
     dispatch(&txn, command, result);
     sql_run(reader->sql, COMMIT);
     if (sql_failed(reader->sql)) {
-        sql_clear_failure(reader->sql);
-        sql_exec(reader->sql, "ROLLBACK");
-        sql_clear_failure(reader->sql);
+        sql_undo(reader->sql);
         *result = (struct result){.status = STATUS_STORAGE_UNAVAILABLE, .stamp = command->stamp};
     } else if (arena->exhausted) {
         *result = (struct result){.status = STATUS_OUT_OF_MEMORY, .stamp = command->stamp};

@@ -127,6 +127,23 @@ void sql_clear_failure(struct sql *sql)
     sql->failure[0] = '\0';
 }
 
+void sql_undo(struct sql *sql)
+{
+    sql_clear_failure(sql);
+    if (sqlite3_get_autocommit(sql->handle) == 0) {
+        sql_exec(sql, "ROLLBACK");
+    }
+    sql_clear_failure(sql);
+}
+
+int64_t sql_checkpoint(struct sql *sql)
+{
+    int in_wal = 0, moved = 0;
+    int rc =
+        sqlite3_wal_checkpoint_v2(sql->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, &in_wal, &moved);
+    return rc == SQLITE_OK ? in_wal - moved : -1;
+}
+
 struct sqlite3 *sql_handle(struct sql *sql)
 {
     return sql->handle;

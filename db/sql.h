@@ -45,6 +45,12 @@ const char *sql_failure(const struct sql *sql);
 void sql_fail(struct sql *sql, const char *why);
 /* Forgets the failure, after the transaction was rolled back. */
 void sql_clear_failure(struct sql *sql);
+/* Undoes the transaction, if there is one, and forgets the failure. */
+void sql_undo(struct sql *sql);
+
+/* Writes the WAL back into the file as far as readers allow, without waiting for them. Returns the pages that are left,
+   negative on error. */
+int64_t sql_checkpoint(struct sql *sql);
 
 /* SQLite's handle, for backup, checkpoint and hooks. */
 struct sqlite3 *sql_handle(struct sql *sql);

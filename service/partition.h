@@ -105,9 +105,9 @@ struct partitions {
 
 /* Whose the routing key is; absent: any one's. Never NULL. */
 struct partition *partitions_find(const struct partitions *partitions, struct text routing_key);
-/* The sums of their files. */
 /* How many of them this instance serves: alone all, of a cluster those that it leads. */
 unsigned partitions_served(const struct partitions *partitions);
+/* The sums of their files. */
 struct partition_files partitions_files(const struct partitions *partitions);
 /* The sums of their counters. */
 struct counters partitions_counters(const struct partitions *partitions);
